@@ -1,0 +1,41 @@
+"""Every difference between torch 1.13, torch 2.x and Lhotse's versions, in one place.
+
+Import it before Lhotse: ``import ume.compat  # noqa: F401``.
+"""
+
+from typing import Any, Dict
+
+import torch
+from torch.utils.data import Sampler
+
+from ume.errors import UmeError
+from ume.files import PathLike, existing
+
+
+def _accept_data_source(self: Sampler, data_source: Any = None) -> None:
+    """``Sampler.__init__`` with the argument that torch 1.13 demands and torch 2.x refuses.
+
+    Lhotse 1.32 passes it and Lhotse 1.33 does not: with this, either works on either.
+    """
+
+
+Sampler.__init__ = _accept_data_source  # type: ignore[method-assign]
+
+
+def load_state(path: PathLike) -> Dict[str, Any]:
+    """Read a dict of tensors saved by ``torch.save``, onto the CPU, without executing code.
+
+    Tensors and containers of them only: torch 1.13 refuses even a float, so the rest of a
+    checkpoint belongs into JSON.
+
+    Raises:
+        UmeError: the file is missing, truncated, or holds more than tensors.
+    """
+    try:
+        return torch.load(existing(path), map_location="cpu", weights_only=True)
+    except (OSError, UmeError):
+        raise
+    except Exception as error:  # junk raises whatever the unpickler stumbles upon
+        raise UmeError(
+            f"{path} is truncated or holds more than tensors; make it again or use another file"
+        ) from error
