@@ -1,0 +1,1 @@
+"""Pure functions on arrays and tensors: permutations, SI-SDR, frame-level DER."""
