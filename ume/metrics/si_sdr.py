@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 EPS = 1e-8  # of the estimate's energy: bounds the ratio to +/- 80 dB
+TINY = 1e-20  # energy far under any real signal's: a silent estimate divides by it, not by 0
 SILENCE = 1e-12  # mean power (-120 dB) under which a reference counts as silent
 
 
@@ -73,8 +74,7 @@ def _silent(zero_mean: Tensor) -> Tensor:
 
 def _ratio(dot: Tensor, estimate: Tensor, reference: Tensor) -> Tensor:
     """From inner product and energies: |a s|^2 = dot^2 / |s|^2, |a s - e|^2 = |e|^2 - |a s|^2."""
-    tiny = torch.finfo(dot.dtype).tiny / EPS
-    projected = dot.square() / (reference + tiny)
+    projected = dot.square() / (reference + TINY)
     residual = (estimate - projected).clamp(min=0)
     floor = EPS * estimate
-    return 10 * torch.log10((projected + floor + EPS * tiny) / (residual + floor + tiny))
+    return 10 * torch.log10((projected + floor + EPS * TINY) / (residual + floor + TINY))
