@@ -1,0 +1,49 @@
+"""The one interface of speech encoders: audio in, the hidden states of every layer out."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+SAMPLE_RATE = 16000
+
+
+@dataclass
+class EncoderOutput:
+    """Hidden states of an encoder.
+
+    layers: ``(L, B, F, D)``, the output of each layer; the last is the encoder's own output, with
+        its final normalisation. Frames beyond a clip's length are zero.
+    lens: ``(B,)`` int64, frames of each clip.
+    frame_shift: seconds from one frame to the next.
+    """
+
+    layers: Tensor
+    lens: Tensor
+    frame_shift: float
+
+
+class Encoder(nn.Module):
+    """What every encoder offers: its sizes, and a forward from audio to :class:`EncoderOutput`.
+
+    A clip's result depends on the clip alone: not on its neighbours in the batch, not on padding.
+    A clip of ``T`` samples has ``ceil(T / (frame_shift * 16000))`` frames; the last partial frame
+    is kept.
+    """
+
+    width: int
+    num_layers: int
+    frame_shift: float
+
+    def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
+        """``audio`` (B, T) at 16 kHz and ``audio_lens`` (B,) in samples -> hidden states."""
+        raise NotImplementedError
+
+
+def frames_of(lens: Tensor, shift: int) -> Tensor:
+    """Number of frames of ``shift`` samples (or finer frames) in each clip, a partial one kept.
+
+    >>> frames_of(torch.tensor([320, 321]), 320).tolist()
+    [1, 2]
+    """
+    return torch.div(lens + shift - 1, shift, rounding_mode="floor")

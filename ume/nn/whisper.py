@@ -1,0 +1,134 @@
+"""Whisper's audio encoder and text decoder (Radford et al. 2022), any size."""
+
+import math
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from ume.errors import UmeError
+from ume.nn.encoder import SAMPLE_RATE, Encoder, EncoderOutput, frames_of
+from ume.nn.frontend import WhisperLogMel
+from ume.nn.lengths import valid_frames
+
+MAX_FRAMES = 1500  # positions of the encoder: 30 s
+
+
+@dataclass(frozen=True)
+class WhisperSize:
+    """Sizes of a Whisper model; the default is tiny.en."""
+
+    width: int = 384
+    num_heads: int = 6
+    encoder_layers: int = 4
+    decoder_layers: int = 4
+    vocab_size: int = 51864
+    num_mels: int = 80
+
+
+class Attention(nn.Module):
+    """Multi-head attention; keys have no bias, as in Whisper."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, F, D) -> (B, heads, F, D / heads)."""
+        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+    def project(self, source: Tensor) -> Tuple[Tensor, Tensor]:
+        """Keys and values (B, heads, F, D / heads) of ``source`` (B, F, D)."""
+        return self.split(self.key(source)), self.split(self.value(source))
+
+    def attend(
+        self, x: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None
+    ) -> Tensor:
+        """Attend from ``x`` (B, U, D) to keys and values where ``mask`` (broadcast) is True."""
+        query = self.split(self.query(x)) / math.sqrt(key.shape[-1])
+        scores = query @ key.transpose(2, 3)  # (B, heads, U, F)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        mixed = scores.softmax(dim=-1) @ value
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+def feed_forward(width: int) -> nn.Sequential:
+    """Two linear layers around a GELU, four times as wide inside."""
+    return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm Transformer layer."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, num_heads)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = feed_forward(width)
+
+    def forward(self, x: Tensor, mask: Optional[Tensor]) -> Tensor:
+        """``x`` (B, F, D), ``mask`` (B, 1, 1, F) of valid keys -> (B, F, D)."""
+        normed = self.attention_norm(x)
+        x = x + self.attention.attend(normed, *self.attention.project(normed), mask)
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class WhisperEncoder(Encoder):
+    """Whisper's encoder on clips as long as they are: the position table is cut to their length.
+
+    Whisper itself pads every clip to 30 s; for its frozen decoder do the same to the audio.
+    The default size is tiny.
+    """
+
+    positions: Tensor
+    frame_shift = 0.02
+
+    def __init__(
+        self, width: int = 384, num_layers: int = 4, num_heads: int = 6, num_mels: int = 80
+    ) -> None:
+        super().__init__()
+        self.width, self.num_layers = width, num_layers
+        self.features = WhisperLogMel(num_mels)
+        self.conv1 = nn.Conv1d(num_mels, width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
+        self.register_buffer("positions", sinusoids(MAX_FRAMES, width))
+        self.layers = nn.ModuleList(EncoderLayer(width, num_heads) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
+        """See :class:`Encoder`; :class:`UmeError` if a clip is longer than 30 s."""
+        longest = int(audio_lens.max()) / SAMPLE_RATE
+        if longest > MAX_FRAMES * self.frame_shift:
+            raise UmeError(
+                f"a clip of {longest:.1f} s is too long for Whisper, which takes 30 s; "
+                "set max_duration to 30 or less"
+            )
+        features, mel_lens = self.features(audio, audio_lens)  # (B, F_mel, 80)
+        lens = frames_of(mel_lens, 2)
+        x = nn.functional.gelu(self.conv1(features.transpose(1, 2)))  # (B, D, F_mel)
+        x = x * valid_frames(mel_lens, x.shape[2]).unsqueeze(1)  # conv2 sees zeros after the clip
+        x = nn.functional.gelu(self.conv2(x)).transpose(1, 2)  # (B, F, D)
+        x = x + self.positions[: x.shape[1]]
+        valid = valid_frames(lens, x.shape[1])
+        mask = None if bool(valid.all()) else valid[:, None, None, :]
+        hidden = []
+        for layer in self.layers:
+            x = layer(x, mask)
+            hidden.append(x)
+        hidden[-1] = self.norm(x)
+        layers = torch.stack(hidden) * valid.unsqueeze(2)  # (L, B, F, D)
+        return EncoderOutput(layers, lens, self.frame_shift)
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """Whisper's position table (length, width): sines, then cosines, periods 2 pi to 20 000 pi."""
+    rates = torch.exp(-math.log(10000) / (width // 2 - 1) * torch.arange(width // 2))
+    angles = torch.arange(length).unsqueeze(1) * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
