@@ -1,0 +1,1 @@
+"""Lang folders, decoding graphs, and words from CTC log-probabilities."""
