@@ -1,0 +1,1 @@
+"""Layers and losses put together: UME."""

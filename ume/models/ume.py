@@ -1,0 +1,305 @@
+"""UME: diarization, separation and multi-speaker ASR on one shared encoder (arXiv 2508.20474)."""
+
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE
+from ume.dataset.batch import MixtureBatch
+from ume.errors import UmeError
+from ume.losses.costs import ctc_cost, diarization_cost, separation_cost
+from ume.losses.joint import JointLoss, TaskCost, joint_loss
+from ume.nn.conv_tasnet import ConvTasNet
+from ume.nn.encoder import Encoder
+from ume.nn.encoders import EncoderConfig, build_encoder
+from ume.nn.filterbank import Filterbank, FreeFilterbank, STFTFilterbank
+from ume.nn.lengths import num_frames, pool_frames, resample_frames, valid_frames
+from ume.nn.recogniser import Recogniser, RecogniserConfig
+from ume.nn.rwse import ResidualWeightedSum
+
+TASKS = ("diarization", "separation", "asr")
+
+
+@dataclass
+class SeparationConfig:
+    """Conv-TasNet: the filterbank and the sizes N, L, B, H, P, X, R of Luo and Mesgarani."""
+
+    filterbank: str = "stft"
+    """`stft` (trainable, starts as a Fourier transform) or `free` (random start, the paper's)."""
+    num_filters: int = 512
+    """N: filters of the free filterbank."""
+    kernel: int = 512
+    """L: samples under one filter."""
+    stride: int = 160
+    """Samples from one frame to the next."""
+    bottleneck: int = 128
+    """B: channels between blocks."""
+    hidden: int = 512
+    """H: channels inside a block."""
+    taps: int = 3
+    """P: kernel of the depthwise convolutions."""
+    blocks: int = 8
+    """X: blocks per repeat, dilations 1, 2, 4, ..."""
+    repeats: int = 3
+    """R: repeats."""
+    skip: bool = True
+    """Sum the blocks' skip paths (Asteroid's form); false: the last block's output (ESPnet's)."""
+    mask: str = "sigmoid"
+    """`sigmoid`, `relu` or `softmax`; sigmoid and softmax cannot amplify, hence cannot clip."""
+    encoder_width: int = 128
+    """Channels H_enc is projected to before it joins the filterbank's features; 0 leaves it out."""
+
+
+@dataclass
+class LossConfig:
+    """Weights of the tasks' normalised losses; a task of weight 0 is neither run nor trained."""
+
+    diarization: float = 0.33
+    """Weight of the diarization loss."""
+    separation: float = 0.33
+    """Weight of the separation loss."""
+    asr: float = 0.33
+    """Weight of the CTC loss."""
+    tied: bool = True
+    """One permutation for all tasks (speaker k is one person in all) or one for each."""
+
+
+@dataclass
+class UMEConfig:
+    """Everything that defines the network and its loss."""
+
+    num_speakers: int = 2
+    """S, the number of output streams."""
+    vocab_size: int = 30
+    """V, tokens of the CTC head, blank included; set from the lang folder."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """The shared encoder."""
+    separation: SeparationConfig = field(default_factory=SeparationConfig)
+    """The separation head."""
+    asr: RecogniserConfig = field(default_factory=RecogniserConfig)
+    """The ASR head."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """Weights and permutations."""
+
+
+@dataclass
+class UMEOutput:
+    """What UME says of a batch; a head that was not run is None.
+
+    Frames are 20 ms; those beyond ``frame_lens`` and samples beyond a clip mean nothing.
+    """
+
+    frame_lens: Tensor  # (B,)
+    frame_shift: float  # seconds
+    activity_logits: Optional[Tensor] = None  # (B, F, S)
+    sources: Optional[Tensor] = None  # (B, S, T)
+    ctc_log_probs: Optional[Tensor] = None  # (B, S, F, V)
+
+
+class DiarizationHead(nn.Module):
+    """EEND's: a linear layer on H_enc, one logit per speaker and frame."""
+
+    def __init__(self, width: int, num_speakers: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, num_speakers)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, F, D) -> logits (B, F, S)."""
+        return self.output(self.norm(states))
+
+
+class SeparationHead(nn.Module):
+    """Conv-TasNet on filterbank features joined with projected, upsampled H_enc."""
+
+    def __init__(self, config: SeparationConfig, width: int, num_speakers: int) -> None:
+        super().__init__()
+        self.filterbank: Filterbank = (
+            STFTFilterbank(config.kernel, config.stride)
+            if config.filterbank == "stft"
+            else FreeFilterbank(config.num_filters, config.kernel, config.stride)
+        )
+        self.features_norm = nn.LayerNorm(self.filterbank.num_features)
+        self.project: Optional[nn.Module] = None
+        num_features = self.filterbank.num_features
+        if config.encoder_width:
+            self.project = nn.Sequential(
+                nn.LayerNorm(width),
+                nn.Linear(width, config.encoder_width),
+                nn.LayerNorm(config.encoder_width),
+            )
+            num_features += config.encoder_width
+        self.masker = ConvTasNet(
+            num_features,
+            self.filterbank.num_masks,
+            num_speakers,
+            config.bottleneck,
+            config.hidden,
+            config.taps,
+            config.blocks,
+            config.repeats,
+            config.skip,
+            config.mask,
+        )
+
+    @property
+    def frame_shift(self) -> float:
+        """Seconds from one mask frame to the next."""
+        return self.filterbank.stride / SAMPLING_RATE
+
+    def frame_lens(self, audio_lens: Tensor) -> Tensor:
+        """Mask frames of each clip, (B,)."""
+        return num_frames(audio_lens, self.filterbank.stride)
+
+    def forward(
+        self, spectrum: Tensor, features: Tensor, audio_lens: Tensor, states: Tensor, shift: float
+    ) -> Tensor:
+        """Masks (B, S, C, F) from ``features`` (B, C, F) and H_enc (B, F', D), ``shift`` apart."""
+        frames = features.shape[2]
+        inputs = [self.features_norm(features.transpose(1, 2))]  # (B, F, C)
+        if self.project is not None:
+            inputs.append(resample_frames(self.project(states), frames, shift / self.frame_shift))
+        valid = valid_frames(self.frame_lens(audio_lens), frames)  # (B, F)
+        mask = None if bool(valid.all()) else valid[:, None].to(features.dtype)
+        joined = torch.cat(inputs, dim=2).transpose(1, 2)  # (B, C, F)
+        return self.masker(joined if mask is None else joined * mask, mask)
+
+
+class UME(nn.Module):
+    """The whole model; see :class:`UMEConfig`."""
+
+    def __init__(self, config: UMEConfig) -> None:
+        super().__init__()
+        check(config)
+        self.config = config
+        self.encoder: Encoder = build_encoder(config.encoder)
+        width = self.encoder.width
+        self.rwse = nn.ModuleDict(
+            {task: ResidualWeightedSum(self.encoder.num_layers) for task in TASKS}
+        )
+        self.diarization = DiarizationHead(width, config.num_speakers)
+        self.separation = SeparationHead(config.separation, width, config.num_speakers)
+        self.asr = Recogniser(
+            config.asr,
+            width,
+            self.separation.filterbank.num_features,
+            config.num_speakers,
+            config.vocab_size,
+        )
+
+    def runs(self, task: str) -> bool:
+        """Whether ``task`` has a share in the loss."""
+        return float(getattr(self.config.loss, task)) > 0
+
+    def layer_weights(self) -> Dict[str, List[float]]:
+        """Each task's weights of the encoder's layers."""
+        return {task: self.rwse[task].weights().tolist() for task in TASKS}
+
+    def forward(self, audio: Tensor, audio_lens: Tensor) -> UMEOutput:
+        """``audio`` (B, T) at 16 kHz, ``audio_lens`` (B,) in samples -> :class:`UMEOutput`."""
+        encoded = self.encoder(audio, audio_lens)
+        lens = num_frames(audio_lens, FRAME_SAMPLES)  # (B,)
+        frames = int(lens.max())
+        output = UMEOutput(lens, FRAME_SHIFT)
+
+        def states(task: str) -> Tensor:
+            joined = self.rwse[task](encoded.layers)  # (B, F', D)
+            return resample_frames(joined, frames, encoded.frame_shift / FRAME_SHIFT)
+
+        if self.runs("diarization"):
+            output.activity_logits = self.diarization(states("diarization"))  # (B, F, S)
+        by_streams = self.config.asr.differentiate_by == "streams"
+        streams: Optional[Tensor] = None
+        if self.runs("separation") or (self.runs("asr") and by_streams):
+            scale = rms(audio, audio_lens)[:, None]  # (B, 1)
+            bank = self.separation.filterbank
+            spectrum, features = bank.encode(audio / scale)
+            masks = self.separation(
+                spectrum, features, audio_lens, states("separation"), FRAME_SHIFT
+            )
+            output.sources = bank.decode(spectrum, masks, audio.shape[1]) * scale[..., None]
+            # detached: words must not bend the masks away from the voices
+            streams = self.pool(bank.mask_features(spectrum, masks).detach(), audio_lens)
+        if self.runs("asr"):
+            output.ctc_log_probs = self.asr(
+                states("asr"), lens, streams if by_streams else None
+            )
+        return output
+
+    def recognise(self, audio: Tensor, audio_lens: Tensor) -> Tensor:
+        """The ASR head on ``audio`` (B, T) as it is, nothing separated: (B, F, V).
+
+        The control beside a multi-speaker result: the same recogniser on the true sources, or on
+        the mixture. Every stream's spectrum is the input's own (a mask of ones); the paper's
+        form, which sees no spectrum, answers with the first speaker's stack.
+        """
+        encoded = self.encoder(audio, audio_lens)
+        lens = num_frames(audio_lens, FRAME_SAMPLES)
+        frames = int(lens.max())
+        joined = self.rwse["asr"](encoded.layers)
+        states = resample_frames(joined, frames, encoded.frame_shift / FRAME_SHIFT)
+        _, features = self.separation.filterbank.encode(
+            audio / rms(audio, audio_lens)[:, None]
+        )
+        streams = self.pool(features[:, None], audio_lens)  # (B, 1, F, C)
+        return self.asr(states, lens, streams)[:, 0]
+
+    def pool(self, features: Tensor, audio_lens: Tensor) -> Tensor:
+        """Spectra (B, S, C, F') of the separation head at the recogniser's pace: (B, S, F, C)."""
+        factor = FRAME_SAMPLES // self.separation.filterbank.stride
+        lens = self.separation.frame_lens(audio_lens)
+        pooled = pool_frames(features.flatten(0, 1), lens.repeat_interleave(features.shape[1]), factor)
+        return pooled.transpose(1, 2).unflatten(0, features.shape[:2])
+
+    def loss(
+        self,
+        output: UMEOutput,
+        batch: MixtureBatch,
+        tokens: Sequence[Sequence[Optional[List[int]]]],
+    ) -> JointLoss:
+        """Permutation-invariant joint loss; ``tokens`` [B][S] are the references' token ids."""
+        costs: Dict[str, TaskCost] = {}
+        present = (
+            torch.arange(self.config.num_speakers, device=batch.num_speakers.device)
+            < batch.num_speakers[:, None]
+        )  # (B, S)
+        frames = valid_frames(output.frame_lens, int(output.frame_lens.max()))
+        if output.activity_logits is not None:
+            cost = diarization_cost(output.activity_logits, batch.activity, frames)
+            # an absent speaker is a reference like any other: its stream must stay silent
+            costs["diarization"] = TaskCost(cost, torch.ones_like(present))
+        if output.sources is not None and self.runs("separation"):
+            samples = valid_frames(batch.audio_lens, batch.audio.shape[1])
+            costs["separation"] = TaskCost(
+                *separation_cost(output.sources, batch.sources, batch.audio, samples)
+            )
+        if output.ctc_log_probs is not None:
+            costs["asr"] = TaskCost(*ctc_cost(output.ctc_log_probs, output.frame_lens, tokens))
+        weights = {task: float(getattr(self.config.loss, task)) for task in TASKS}
+        return joint_loss(costs, weights, self.config.loss.tied)
+
+
+def rms(audio: Tensor, audio_lens: Tensor) -> Tensor:
+    """Root mean square (B,) of each clip's own samples, above zero; padding is zero."""
+    return (audio.square().sum(dim=1) / audio_lens).sqrt().clamp(min=1e-5)
+
+
+def check(config: UMEConfig) -> None:
+    """One line for a configuration that cannot work."""
+    stride = config.separation.stride
+    if FRAME_SAMPLES % stride:
+        raise UmeError(f"separation.stride is {stride}; it must divide {FRAME_SAMPLES} (20 ms)")
+    choices = {
+        "separation.filterbank": (config.separation.filterbank, ("stft", "free")),
+        "separation.mask": (config.separation.mask, ("sigmoid", "relu", "softmax")),
+        "asr.differentiate_by": (config.asr.differentiate_by, ("streams", "encoders")),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise UmeError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
+    if config.num_speakers < 1:
+        raise UmeError(f"num_speakers is {config.num_speakers}; it must be at least 1")
+    if not any(getattr(config.loss, task) > 0 for task in TASKS):
+        raise UmeError("every loss weight is 0; give at least one task a positive weight")

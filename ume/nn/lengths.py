@@ -1,0 +1,47 @@
+"""Lengths, masks and resampling of frames in padded batches."""
+
+import torch
+from torch import Tensor
+
+
+def num_frames(lens: Tensor, stride: int) -> Tensor:
+    """Frames of ``stride`` samples in clips of ``lens`` samples; a last partial frame counts.
+
+    >>> num_frames(torch.tensor([320, 321]), 320).tolist()
+    [1, 2]
+    """
+    return torch.div(lens + stride - 1, stride, rounding_mode="floor")
+
+
+def valid_frames(lens: Tensor, num_frames: int) -> Tensor:
+    """Mask (B, F), true where a frame lies inside its clip.
+
+    >>> valid_frames(torch.tensor([1, 3]), 3).tolist()
+    [[True, False, False], [True, True, True]]
+    """
+    return torch.arange(num_frames, device=lens.device) < lens[:, None]
+
+
+def resample_frames(frames: Tensor, num_frames: int, ratio: float) -> Tensor:
+    """Nearest-neighbour resampling of ``frames`` (B, F, D) to (B, ``num_frames``, D).
+
+    ``ratio`` is the number of output frames per input frame (20 ms -> 10 ms: 2). Output frame f
+    repeats input frame ``floor(f / ratio)``, whatever the padding of the batch; past the end the
+    last frame is repeated.
+    """
+    index = torch.arange(num_frames, device=frames.device)
+    index = torch.div(index, ratio, rounding_mode="floor").long()
+    return frames[:, index.clamp(max=frames.shape[1] - 1)]
+
+
+def pool_frames(frames: Tensor, lens: Tensor, factor: int) -> Tensor:
+    """Mean of every ``factor`` frames of (N, C, F) -> (N, C, ceil(F / factor)).
+
+    Only frames below a clip's length ``lens`` (N,) count, also in its last, partial group.
+    """
+    if factor == 1:
+        return frames
+    valid = valid_frames(lens, frames.shape[2])[:, None].to(frames.dtype)  # (N, 1, F)
+    total = torch.nn.functional.avg_pool1d(frames * valid, factor, ceil_mode=True)
+    share = torch.nn.functional.avg_pool1d(valid, factor, ceil_mode=True)
+    return total / share.clamp(min=1 / factor)

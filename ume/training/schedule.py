@@ -1,0 +1,38 @@
+"""Learning rate over the steps, and parameter groups."""
+
+import math
+from typing import Any, Dict, List
+
+from torch import nn
+
+
+def rate_at(step: int, steps: int, warmup: int, final: float = 0.01) -> float:
+    """Share of the peak rate at ``step`` (from 0): linear warm-up, then a cosine to ``final``.
+
+    >>> [round(rate_at(step, 100, 10), 2) for step in (0, 9, 10, 55, 99)]
+    [0.1, 1.0, 1.0, 0.5, 0.01]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(steps - warmup, 1)
+    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def parameter_groups(
+    model: nn.Module, encoder_rate: float, rate: float, weight_decay: float
+) -> List[Dict[str, Any]]:
+    """Two rates, for the encoder and for the rest; biases, norms and scalars do not decay."""
+    groups: Dict[Any, List[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith("encoder."), parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": encoder_rate if encoder else rate,
+            "peak": encoder_rate if encoder else rate,
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (encoder, decays), parameters in groups.items()
+    ]

@@ -1,0 +1,92 @@
+"""What a model is worth on a few dev mixtures, between training steps."""
+
+from typing import Dict, Iterable, List, Optional
+
+import torch
+from kaldialign import edit_distance
+from torch import Tensor
+
+from ume.dataset.batch import MixtureBatch
+from ume.dataset.tokenizer import Tokenizer
+from ume.metrics.frame_der import FrameErrors, frame_der
+from ume.metrics.permutations import best_permutation
+from ume.models.ume import UME
+
+Tokens = List[List[Optional[List[int]]]]
+
+
+def encode_texts(batch: MixtureBatch, tokenizer: Optional[Tokenizer]) -> Tokens:
+    """Token ids [B][S]; None where there is no text, or no tokenizer."""
+    return [
+        [tokenizer.encode(text) if tokenizer and text else None for text in texts]
+        for texts in batch.texts
+    ]
+
+
+@torch.no_grad()
+def validate(
+    model: UME, batches: Iterable[MixtureBatch], tokenizer: Optional[Tokenizer]
+) -> Dict[str, float]:
+    """Losses (means over batches), DER at threshold 0.5 (%), SI-SDRi (dB), token error rate (%).
+
+    SI-SDRi is of the separation head under its own best permutation, over the whole signal.
+    """
+    training = model.training
+    model.eval()
+    sums: Dict[str, float] = {}
+    count, tokens_wrong, tokens_all = 0, 0, 0
+    activity = FrameErrors()
+    for batch in batches:
+        tokens = encode_texts(batch, tokenizer)
+        output = model(batch.audio, batch.audio_lens)
+        loss = model.loss(output, batch, tokens)
+        values = {"loss": loss.total, **loss.tasks}
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+        count += 1
+        if output.activity_logits is not None:
+            found = output.activity_logits > 0
+            activity += frame_der(found, batch.activity, output.frame_lens)
+        if output.ctc_log_probs is not None:
+            wrong, total = token_errors(output.ctc_log_probs, output.frame_lens, tokens)
+            tokens_wrong, tokens_all = tokens_wrong + wrong, tokens_all + total
+    model.train(training)
+    result = {f"valid/{name}": value / max(count, 1) for name, value in sums.items()}
+    if activity.total:
+        result["valid/der"] = 100 * activity.rate
+    if "valid/separation" in result:
+        result["valid/si_sdri"] = -10 * result["valid/separation"]
+    if tokens_all:
+        result["valid/ter"] = 100 * tokens_wrong / tokens_all
+    return result
+
+
+def token_errors(log_probs: Tensor, lens: Tensor, tokens: Tokens) -> "tuple[int, int]":
+    """Errors of greedy search under the best permutation, and reference tokens.
+
+    ``log_probs`` (B, S, F, V), ``lens`` (B,); clips without all their texts are left out.
+    """
+    best = log_probs.argmax(dim=-1)  # (B, S, F)
+    wrong = total = 0
+    for clip, length, texts in zip(best, lens.tolist(), tokens):
+        if any(text is None for text in texts) or len(texts) != len(clip):
+            continue
+        streams = [collapse(stream[:length]) for stream in clip]
+        cost = torch.tensor(
+            [
+                [float(edit_distance(text, stream)["total"]) for stream in streams]
+                for text in texts
+            ]
+        )
+        wrong += int(best_permutation(cost)[1])
+        total += sum(len(text) for text in texts if text)
+    return wrong, total
+
+
+def collapse(path: Tensor) -> List[int]:
+    """CTC's reading of a path (F,): repetitions merged, blanks (0) dropped.
+
+    >>> collapse(torch.tensor([0, 3, 3, 0, 3, 5]))
+    [3, 3, 5]
+    """
+    return [token for token in torch.unique_consecutive(path).tolist() if token]
