@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from ume.metrics.frame_der import FrameErrors, frame_der
+from ume.metrics.frame_der import frame_der
+from ume.metrics.results import DiarizationErrors
 
 
 def annotation(activity: torch.Tensor) -> Annotation:
@@ -44,7 +45,7 @@ def test_order_of_speakers_and_padding_do_not_matter() -> None:
         frame_der(estimate[b : b + 1, :n], reference[b : b + 1, :n])
         for b, n in enumerate(lens.tolist())
     ]
-    assert sum(alone, FrameErrors()) == errors
+    assert sum(alone, DiarizationErrors()) == errors
 
 
 def test_shapes_must_agree() -> None:
@@ -54,4 +55,4 @@ def test_shapes_must_agree() -> None:
 
 def test_no_speech_has_no_rate() -> None:
     errors = frame_der(torch.zeros(1, 5, 2), torch.zeros(1, 5, 2))
-    assert errors == FrameErrors() and errors.rate != errors.rate
+    assert errors == DiarizationErrors() and errors.rate != errors.rate

@@ -1,1 +1,1 @@
-"""Pure functions on arrays and tensors: permutations, SI-SDR, frame-level DER."""
+"""Pure functions on arrays and tensors: permutations, SI-SDR, frame-level DER, results."""

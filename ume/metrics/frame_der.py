@@ -3,57 +3,18 @@
 Published figures come from segments (``ume.scoring``); this one follows them closely at collar 0.
 """
 
-from dataclasses import dataclass
 from typing import Optional
 
 import torch
 from torch import Tensor
 
 from ume.metrics.permutations import best_permutation
-
-
-@dataclass(frozen=True)
-class FrameErrors:
-    """Counts in speaker frames; adds up over batches.
-
-    >>> total = FrameErrors(miss=1, total=10) + FrameErrors(confusion=2, total=10)
-    >>> print(total)
-    %DER: 15.00% [ 3 / 20, 1 miss, 0 false alarm, 2 confusion ]
-    """
-
-    miss: int = 0
-    false_alarm: int = 0
-    confusion: int = 0
-    total: int = 0
-
-    def __add__(self, other: "FrameErrors") -> "FrameErrors":
-        return FrameErrors(
-            self.miss + other.miss,
-            self.false_alarm + other.false_alarm,
-            self.confusion + other.confusion,
-            self.total + other.total,
-        )
-
-    @property
-    def errors(self) -> int:
-        """Speaker frames in error."""
-        return self.miss + self.false_alarm + self.confusion
-
-    @property
-    def rate(self) -> float:
-        """DER as a fraction; NaN without reference speech."""
-        return self.errors / self.total if self.total else float("nan")
-
-    def __str__(self) -> str:
-        return (
-            f"%DER: {100 * self.rate:.2f}% [ {self.errors} / {self.total}, {self.miss} miss, "
-            f"{self.false_alarm} false alarm, {self.confusion} confusion ]"
-        )
+from ume.metrics.results import DiarizationErrors
 
 
 def frame_der(
     estimate: Tensor, reference: Tensor, frame_lens: Optional[Tensor] = None
-) -> FrameErrors:
+) -> DiarizationErrors:
     """Frame errors of a batch under each recording's best permutation.
 
     Args:
@@ -61,7 +22,7 @@ def frame_der(
         frame_lens: ``(B,)``, frames that exist; all by default.
 
     Returns:
-        Errors summed over the batch: per frame, missed are the reference speakers above the
+        Frames in error, summed over the batch: per frame, missed are the reference speakers above the
         number found, false alarms the reverse, and confused are those found but wrong.
 
     >>> reference = torch.tensor([[[1, 0], [1, 1], [0, 1], [0, 0]]])
@@ -83,7 +44,7 @@ def frame_der(
     correct = round(-value.sum().item())
     found, spoken = estimate.sum(dim=2), reference.sum(dim=2)  # (B, F)
     overlap = int(torch.minimum(found, spoken).sum())
-    return FrameErrors(
+    return DiarizationErrors(
         miss=int(spoken.sum()) - overlap,
         false_alarm=int(found.sum()) - overlap,
         confusion=overlap - correct,

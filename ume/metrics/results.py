@@ -1,0 +1,96 @@
+"""Results that add up over recordings: numerator parts over a denominator."""
+
+from dataclasses import astuple, dataclass, fields
+from typing import Dict, Tuple, TypeVar
+
+R = TypeVar("R", bound="Ratio")
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Base of the results: the last field is the denominator, those before it are the parts."""
+
+    def __add__(self: R, other: R) -> R:
+        if type(self) is not type(other):
+            return NotImplemented
+        return type(self)(*(a + b for a, b in zip(self.numbers, other.numbers)))
+
+    @property
+    def numbers(self) -> Tuple[float, ...]:
+        """The parts, then the denominator."""
+        return astuple(self)
+
+    @property
+    def numerator(self) -> float:
+        """Sum of the parts."""
+        return sum(self.numbers[:-1])
+
+    @property
+    def denominator(self) -> float:
+        """What the parts are counted over."""
+        return self.numbers[-1]
+
+    @property
+    def rate(self) -> float:
+        """Numerator over denominator; NaN where there is nothing to count over."""
+        return self.numerator / self.denominator if self.denominator else float("nan")
+
+    @property
+    def parts(self) -> Dict[str, float]:
+        """Each part over the denominator, by the name of its field."""
+        names = [field.name for field in fields(self)][:-1]
+        return {n: p / self.denominator for n, p in zip(names, self.numbers) if self.denominator}
+
+
+@dataclass(frozen=True)
+class DiarizationErrors(Ratio):
+    """Speaker time, in frames or in seconds.
+
+    >>> total = DiarizationErrors(miss=1, total=10) + DiarizationErrors(confusion=2, total=10)
+    >>> print(total)
+    %DER: 15.00% [ 3.0 / 20.0, 1.0 miss, 0.0 false alarm, 2.0 confusion ]
+    """
+
+    miss: float = 0.0
+    false_alarm: float = 0.0
+    confusion: float = 0.0
+    total: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"%DER: {100 * self.rate:.2f}% [ {self.numerator:.1f} / {self.total:.1f}, "
+            f"{self.miss:.1f} miss, {self.false_alarm:.1f} false alarm, "
+            f"{self.confusion:.1f} confusion ]"
+        )
+
+
+@dataclass(frozen=True)
+class WordErrors(Ratio):
+    """Word errors over reference words.
+
+    >>> print(WordErrors(8, 15, 2, 92))
+    %WER: 27.17% [ 25 / 92, 8 ins, 15 del, 2 sub ]
+    """
+
+    insertions: int = 0
+    deletions: int = 0
+    substitutions: int = 0
+    length: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"%WER: {100 * self.rate:.2f}% [ {self.numerator} / {self.length}, "
+            f"{self.insertions} ins, {self.deletions} del, {self.substitutions} sub ]"
+        )
+
+
+@dataclass(frozen=True)
+class Average(Ratio):
+    """A mean, such as dB over sources.
+
+    >>> (Average(4.0, 1) + Average(5.0, 2)).rate
+    3.0
+    """
+
+    sum: float = 0.0
+    count: int = 0
