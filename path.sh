@@ -1,0 +1,16 @@
+# The environment of the recipes, to be sourced: PATH, PYTHONPATH, UME_ROOT.
+# shellcheck shell=bash
+#
+# UME_ENV names another environment folder than .venv; icefall is found by ICEFALL_ROOT.
+
+UME_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+UME_ENV=${UME_ENV:-$UME_ROOT/.venv}
+if [[ ! -x $UME_ENV/bin/python ]]; then
+  echo "path.sh: error: there is no environment at $UME_ENV; make it: $UME_ROOT/utils/setup.sh" >&2
+  # shellcheck disable=SC2317 # reached where path.sh is executed instead of sourced
+  return 1 2>/dev/null || exit 1
+fi
+export UME_ROOT UME_ENV
+export PATH="$UME_ROOT/utils:$UME_ENV/bin:$PATH"
+export PYTHONPATH="$UME_ROOT${ICEFALL_ROOT:+:$ICEFALL_ROOT}${PYTHONPATH:+:$PYTHONPATH}"
+export LC_ALL=C PYTHONUTF8=1
