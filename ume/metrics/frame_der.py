@@ -22,8 +22,8 @@ def frame_der(
         frame_lens: ``(B,)``, frames that exist; all by default.
 
     Returns:
-        Frames in error, summed over the batch: per frame, missed are the reference speakers above the
-        number found, false alarms the reverse, and confused are those found but wrong.
+        Frames in error, summed over the batch: per frame, missed are the reference speakers above
+        the number found, false alarms the reverse, and confused are those found but wrong.
 
     >>> reference = torch.tensor([[[1, 0], [1, 1], [0, 1], [0, 0]]])
     >>> frame_der(reference.flip(-1), reference).rate

@@ -1,6 +1,7 @@
 """Results that add up over recordings: numerator parts over a denominator."""
 
 from dataclasses import astuple, dataclass, fields
+from operator import add
 from typing import Dict, Tuple, TypeVar
 
 R = TypeVar("R", bound="Ratio")
@@ -13,7 +14,7 @@ class Ratio:
     def __add__(self: R, other: R) -> R:
         if type(self) is not type(other):
             return NotImplemented
-        return type(self)(*(a + b for a, b in zip(self.numbers, other.numbers)))
+        return type(self)(*map(add, self.numbers, other.numbers))
 
     @property
     def numbers(self) -> Tuple[float, ...]:
@@ -38,8 +39,9 @@ class Ratio:
     @property
     def parts(self) -> Dict[str, float]:
         """Each part over the denominator, by the name of its field."""
-        names = [field.name for field in fields(self)][:-1]
-        return {n: p / self.denominator for n, p in zip(names, self.numbers) if self.denominator}
+        if not self.denominator:
+            return {}
+        return {f.name: getattr(self, f.name) / self.denominator for f in fields(self)[:-1]}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Hypothesis folder -> scores: DER, separation, word error rates, intervals."""

@@ -1,0 +1,83 @@
+"""SI-SDR improvement of separated voices, on the whole signal and where speakers overlap."""
+
+from typing import Dict, NamedTuple, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ume.activity import SAMPLING_RATE
+from ume.metrics.permutations import best_permutation, permute
+from ume.metrics.results import Average
+from ume.metrics.si_sdr import is_silent, pairwise_si_sdr, si_sdr
+
+MIN_OVERLAP = 0.1  # seconds; an SI-SDR on fewer samples says nothing
+
+
+class SeparationScore(NamedTuple):
+    """Averages over the sources of one mixture, keyed by (metric, region), and the permutation."""
+
+    averages: Dict[Tuple[str, str], Average]
+    permutation: Tuple[int, ...]  # of each source, the index of its estimate
+
+
+def score_separation(
+    estimates: np.ndarray, sources: np.ndarray, mixture: np.ndarray, activity: np.ndarray
+) -> SeparationScore:
+    """SI-SDR and SI-SDRi (over the mixture) in dB under the whole signal's best permutation.
+
+    Args:
+        estimates, sources: ``(S, T)``; ``mixture``: ``(T,)``.
+        activity: ``(S, T)`` bool, who speaks at which sample by the reference.
+
+    Returns:
+        ``whole`` counts all samples. ``overlap`` counts, for each source, the samples where it and
+        at least one other speak; sources with less than ``MIN_OVERLAP`` of them are left out
+        there. A silent source has no SI-SDR and is left out everywhere.
+    """
+    voices, truth, mixed = (
+        torch.from_numpy(np.asarray(x, dtype=np.float64)) for x in (estimates, sources, mixture)
+    )  # (S, T), (S, T), (T,)
+    # A silent source has a row of NaN, the same for every estimate: whichever is left is its own.
+    pairs = pairwise_si_sdr(voices[None], truth[None]).nan_to_num(0.0)  # (1, S, S)
+    perm, _ = best_permutation(-pairs)  # (1, S)
+    voices = permute(voices[None], perm)[0]  # (S, T)
+
+    active = torch.from_numpy(activity)
+    everywhere = torch.ones_like(active)  # (S, T)
+    overlapped = active & (active.sum(dim=0) >= 2)  # (S, T)
+    averages = {}
+    for region, mask in (("whole", everywhere), ("overlap", overlapped)):
+        enough = mask.sum(dim=1) >= MIN_OVERLAP * SAMPLING_RATE  # (S,)
+        scored = ~is_silent(truth, mask)
+        if region == "overlap":
+            scored &= enough
+        after = si_sdr(voices, truth, mask)[scored]
+        before = si_sdr(mixed.expand_as(truth), truth, mask)[scored]
+        averages["SI-SDR", region] = _average(after)
+        averages["SI-SDRi", region] = _average(after - before)
+    return SeparationScore(averages, tuple(perm[0].tolist()))
+
+
+def gate(mixture: np.ndarray, activity: np.ndarray) -> np.ndarray:
+    """The gate-only control: the mixture wherever a source speaks, ``(T,), (S, T) -> (S, T)``."""
+    return mixture[None] * activity
+
+
+def labels_agree(
+    permutation: Tuple[int, ...], activity: np.ndarray, found: np.ndarray
+) -> bool:
+    """Whether the audio's permutation is also (one of) the best for the speech activity.
+
+    Args:
+        permutation: of each source, its estimate by SI-SDR.
+        activity, found: ``(S, T)`` bool, reference and hypothesis.
+    """
+    together = torch.from_numpy(activity.astype(np.float64) @ found.T.astype(np.float64))  # (S, S)
+    _, best = best_permutation(-together)
+    by_audio = sum(together[source, k].item() for source, k in enumerate(permutation))
+    return by_audio >= -best.item()
+
+
+def _average(decibels: Tensor) -> Average:
+    return Average(decibels.sum().item(), len(decibels))
