@@ -2,10 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
-
-SAMPLE_RATE = 16000
 
 
 @dataclass
@@ -38,12 +35,3 @@ class Encoder(nn.Module):
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
         """``audio`` (B, T) at 16 kHz and ``audio_lens`` (B,) in samples -> hidden states."""
         raise NotImplementedError
-
-
-def frames_of(lens: Tensor, shift: int) -> Tensor:
-    """Number of frames of ``shift`` samples (or finer frames) in each clip, a partial one kept.
-
-    >>> frames_of(torch.tensor([320, 321]), 320).tolist()
-    [1, 2]
-    """
-    return torch.div(lens + shift - 1, shift, rounding_mode="floor")

@@ -6,8 +6,8 @@ from typing import Tuple
 import torch
 from torch import Tensor, nn
 
-from ume.nn.encoder import SAMPLE_RATE, frames_of
-from ume.nn.lengths import valid_frames
+from ume.activity import SAMPLING_RATE
+from ume.nn.lengths import num_frames, valid_frames
 
 HOP = 160  # samples, 10 ms
 WINDOW = 400  # samples, 25 ms
@@ -21,11 +21,11 @@ def mel_filters(num_mels: int, n_fft: int) -> Tensor:
     logarithmic above (27 mels per factor 6.4), each triangle of area 1.
     """
     linear_top, mels_at_top, mels_per_log = 1000.0, 15.0, 27.0 / math.log(6.4)
-    highest = mels_at_top + mels_per_log * math.log(SAMPLE_RATE / 2 / linear_top)
+    highest = mels_at_top + mels_per_log * math.log(SAMPLING_RATE / 2 / linear_top)
     mels = torch.linspace(0.0, highest, num_mels + 2, dtype=torch.float64)
     logarithmic = linear_top * torch.exp((mels - mels_at_top) / mels_per_log)
     edges = torch.where(mels < mels_at_top, mels * linear_top / mels_at_top, logarithmic)  # Hz
-    bins = torch.linspace(0.0, SAMPLE_RATE / 2, n_fft // 2 + 1, dtype=torch.float64)
+    bins = torch.linspace(0.0, SAMPLING_RATE / 2, n_fft // 2 + 1, dtype=torch.float64)
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
     triangles = torch.minimum(rising, falling).clamp(min=0.0)
@@ -64,7 +64,7 @@ class MelSpectrogram(nn.Module):
             center=False,
             return_complex=True,
         )  # (B, bins, F')
-        lens = frames_of(audio_lens, HOP)
+        lens = num_frames(audio_lens, HOP)
         spectrum = spectrum[:, :, : int(lens.max())]
         power = spectrum.real.square() + spectrum.imag.square()
         return power.transpose(1, 2) @ self.filters.T, lens  # (B, F, num_mels)
@@ -109,7 +109,7 @@ class LogMel(nn.Module):
 
     @torch.no_grad()
     def forward(self, audio: Tensor, audio_lens: Tensor) -> Tuple[Tensor, Tensor]:
-        """``audio`` (B, T), ``audio_lens`` (B,) -> features (B, F, num_mels), zero after the clip."""
+        """``audio`` (B, T), ``audio_lens`` (B,) -> features (B, F, bins), zero after the clip."""
         power, lens = self.mel(audio, audio_lens)
         valid = valid_frames(lens, power.shape[1]).unsqueeze(2)
         log = power.clamp(min=FLOOR).log()

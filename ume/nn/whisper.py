@@ -7,24 +7,31 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor, nn
 
+from ume.activity import SAMPLING_RATE
 from ume.errors import UmeError
-from ume.nn.encoder import SAMPLE_RATE, Encoder, EncoderOutput, frames_of
+from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import WhisperLogMel
-from ume.nn.lengths import valid_frames
+from ume.nn.lengths import num_frames, valid_frames
 
 MAX_FRAMES = 1500  # positions of the encoder: 30 s
 
 
-@dataclass(frozen=True)
+@dataclass
 class WhisperSize:
     """Sizes of a Whisper model; the default is tiny.en."""
 
     width: int = 384
+    """width of the hidden states"""
     num_heads: int = 6
+    """attention heads"""
     encoder_layers: int = 4
+    """layers of the encoder"""
     decoder_layers: int = 4
+    """layers of the decoder"""
     vocab_size: int = 51864
+    """tokens of the decoder"""
     num_mels: int = 80
+    """mel bins of the input"""
 
 
 class Attention(nn.Module):
@@ -84,34 +91,34 @@ class WhisperEncoder(Encoder):
     """Whisper's encoder on clips as long as they are: the position table is cut to their length.
 
     Whisper itself pads every clip to 30 s; for its frozen decoder do the same to the audio.
-    The default size is tiny.
     """
 
     positions: Tensor
     frame_shift = 0.02
 
-    def __init__(
-        self, width: int = 384, num_layers: int = 4, num_heads: int = 6, num_mels: int = 80
-    ) -> None:
+    def __init__(self, size: WhisperSize) -> None:
         super().__init__()
-        self.width, self.num_layers = width, num_layers
-        self.features = WhisperLogMel(num_mels)
-        self.conv1 = nn.Conv1d(num_mels, width, kernel_size=3, padding=1)
+        width = size.width
+        self.width, self.num_layers = width, size.encoder_layers
+        self.features = WhisperLogMel(size.num_mels)
+        self.conv1 = nn.Conv1d(size.num_mels, width, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
         self.register_buffer("positions", sinusoids(MAX_FRAMES, width))
-        self.layers = nn.ModuleList(EncoderLayer(width, num_heads) for _ in range(num_layers))
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, size.num_heads) for _ in range(size.encoder_layers)
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
         """See :class:`Encoder`; :class:`UmeError` if a clip is longer than 30 s."""
-        longest = int(audio_lens.max()) / SAMPLE_RATE
+        longest = int(audio_lens.max()) / SAMPLING_RATE
         if longest > MAX_FRAMES * self.frame_shift:
             raise UmeError(
                 f"a clip of {longest:.1f} s is too long for Whisper, which takes 30 s; "
                 "set max_duration to 30 or less"
             )
         features, mel_lens = self.features(audio, audio_lens)  # (B, F_mel, 80)
-        lens = frames_of(mel_lens, 2)
+        lens = num_frames(mel_lens, 2)
         x = nn.functional.gelu(self.conv1(features.transpose(1, 2)))  # (B, D, F_mel)
         x = x * valid_frames(mel_lens, x.shape[2]).unsqueeze(1)  # conv2 sees zeros after the clip
         x = nn.functional.gelu(self.conv2(x)).transpose(1, 2)  # (B, F, D)

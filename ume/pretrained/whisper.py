@@ -81,8 +81,8 @@ def load_whisper(source: PathLike = "auto") -> Whisper:
 
 def weights_file(path: Path) -> Path:
     """The file of weights at ``path``, or the one in the folder ``path``."""
-    files = [path / name for name in ("model.safetensors", "model.bin")] if path.is_dir() else [path]
-    for file in files:
+    names = ("model.safetensors", "model.bin")
+    for file in [path / name for name in names] if path.is_dir() else [path]:
         if file.is_file() and file.suffix in FORMATS:
             return file
     raise UmeError(
@@ -153,11 +153,12 @@ def read_translated(path: Path) -> State:
     }
     state = renamed(state, CTRANSLATE2)
     for stacked in [name for name in state if "+" in name]:
-        before, parts, kind = re.fullmatch(r"(.*\.)(\w+(?:\+\w+)+)\.(\w+)", stacked).groups()
+        module, parts, kind = stacked.rsplit(".", 2)
         names = parts.split("+")
-        for name, value in zip(names, state.pop(stacked).chunk(len(names))):
+        values = state.pop(stacked).chunk(len(names))
+        for name, value in zip(names, values, strict=True):
             if (name, kind) != ("key", "bias"):  # zeros, there to fill the stack
-                state[f"{before}{name}.{kind}"] = value
+                state[f"{module}.{name}.{kind}"] = value
     return state
 
 
