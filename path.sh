@@ -10,6 +10,7 @@ if [[ ! -x $UME_ENV/bin/python ]]; then
   # shellcheck disable=SC2317 # reached where path.sh is executed instead of sourced
   return 1 2>/dev/null || exit 1
 fi
+UME_ENV=$(cd "$UME_ENV" && pwd)
 export UME_ROOT UME_ENV
 export PATH="$UME_ROOT/utils:$UME_ENV/bin:$PATH"
 export PYTHONPATH="$UME_ROOT${ICEFALL_ROOT:+:$ICEFALL_ROOT}${PYTHONPATH:+:$PYTHONPATH}"
