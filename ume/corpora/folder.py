@@ -1,0 +1,84 @@
+"""The data folder of docs/contracts.md: Lhotse manifests, Kaldi text and about.json of a corpus."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import ume.compat  # noqa: F401  (before lhotse)
+from lhotse import AudioSource, Recording, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse.supervision import AlignmentItem
+
+from ume.activity import SAMPLING_RATE, Segment, merge_segments
+from ume.files import write_json, write_text
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance of one speaker: what a data folder holds about it."""
+
+    id: str
+    speaker: str
+    gender: str
+    text: Optional[str]  # upper case, one space between words; None: no words are promised
+    path: Path
+    num_samples: int
+    speech: List[Segment]  # seconds
+    activity: str  # where ``speech`` comes from: "alignment" or "vad"
+
+    def recording(self) -> Recording:
+        """The utterance as a Lhotse recording."""
+        return Recording(
+            id=self.id,
+            sources=[AudioSource(type="file", channels=[0], source=str(self.path))],
+            sampling_rate=SAMPLING_RATE,
+            num_samples=self.num_samples,
+            duration=self.num_samples / SAMPLING_RATE,
+        )
+
+    def supervision(self) -> SupervisionSegment:
+        """The utterance as a Lhotse supervision with its ``alignment["speech"]``."""
+        duration = self.num_samples / SAMPLING_RATE
+        return SupervisionSegment(
+            id=self.id,
+            recording_id=self.id,
+            start=0.0,
+            duration=duration,
+            text=self.text,
+            language="English",
+            speaker=self.speaker,
+            gender=self.gender,
+            alignment={"speech": [
+                AlignmentItem("speech", round(start, 7), round(min(end, duration) - start, 7))
+                for start, end in merge_segments(self.speech) if start < duration
+            ]},
+        )  # fmt: skip
+
+
+def write_data_folder(
+    folder: Path, parts: Dict[str, List[Utterance]], about: Dict[str, Any]
+) -> None:
+    """Write the manifests, texts and about.json of ``parts`` to ``folder``; ``about`` adds to it."""
+    for part, utterances in parts.items():
+        utterances = sorted(utterances, key=lambda utterance: utterance.id)
+        RecordingSet.from_recordings(u.recording() for u in utterances).to_file(
+            folder / f"recordings_{part}.jsonl.gz"
+        )
+        SupervisionSet.from_segments(u.supervision() for u in utterances).to_file(
+            folder / f"supervisions_{part}.jsonl.gz"
+        )
+        lines = [f"{u.id} {u.text}\n" for u in utterances if u.text is not None]
+        write_text(folder / f"text_{part}", "".join(lines))
+    summaries = {part: summary(utterances) for part, utterances in parts.items()}
+    write_json(folder / "about.json", {**about, "parts": summaries})
+
+
+def summary(utterances: List[Utterance]) -> Dict[str, Any]:
+    """Counts of one part, its speakers and their sex."""
+    return {
+        "num_utterances": len(utterances),
+        "num_with_text": sum(u.text is not None for u in utterances),
+        "hours": round(sum(u.num_samples for u in utterances) / SAMPLING_RATE / 3600, 3),
+        "activity": dict(sorted(Counter(u.activity for u in utterances).items())),
+        "speakers": dict(sorted({u.speaker: u.gender for u in utterances}.items())),
+    }

@@ -1,0 +1,187 @@
+"""Manifests of any corpus in LibriSpeech's layout: speakers split, speech activity attached."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+import numpy as np
+import soundfile
+
+from ume.activity import SAMPLING_RATE, Annotation, Segment, detect_speech, read_rttm
+from ume.corpora.folder import Utterance, write_data_folder
+from ume.corpora.split import Selection, read_split, split_by_seed
+from ume.errors import UmeError
+from ume.files import atomic_folder, existing
+
+SILENT = 1e-4  # peak below which a recording holds nothing
+
+
+@dataclass
+class Config:
+    """Options of ``ume prepare-librispeech``."""
+
+    corpus: str
+    """Corpus folder: <subset>/<speaker>/<chapter>/*.flac and *.trans.txt, SPEAKERS.TXT."""
+    output: str
+    """Data folder to write."""
+    alignments: Optional[str] = None
+    """Folder of RTTM files from forced alignment; utterances they lack get a VAD's activity."""
+    split: Optional[str] = None
+    """YAML file that gives each part its subsets and speakers; without it speakers are split by
+    seed, balanced in sex."""
+    min_duration: float = 2.0
+    """Shortest utterance to keep, seconds."""
+    max_duration: float = 12.0
+    """Longest utterance to keep, seconds."""
+    seed: int = 0
+    """Seed of the split made without --split."""
+    num_jobs: int = 1
+    """Files decoded at once; the result is the same for any number."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One audio file of the corpus, before it is read."""
+
+    id: str  # <speaker>-<chapter>-<utterance>
+    subset: str
+    speaker: str
+    path: Path
+
+
+def main(config: Config) -> None:
+    """Write the data folder; nothing is left behind on failure."""
+    if config.num_jobs < 1:
+        raise UmeError("--num-jobs must be at least 1")
+    if not 0 < config.min_duration < config.max_duration:
+        raise UmeError("--min-duration must be above 0 and below --max-duration")
+    corpus = existing(config.corpus)
+    sources = find_sources(corpus)
+    sexes = read_sexes(corpus / "SPEAKERS.TXT")
+    unknown = sorted({source.speaker for source in sources} - set(sexes))
+    if unknown:
+        raise UmeError(f"{corpus / 'SPEAKERS.TXT'} does not list speaker {unknown[0]}; add the line")
+    speakers = {(source.subset, source.speaker) for source in sources}
+    if config.split:
+        parts = read_split(config.split, speakers)
+    else:
+        parts = split_by_seed(speakers, sexes, config.seed)
+    alignments = read_alignments(config.alignments) if config.alignments else {}
+    texts = read_transcripts(corpus, {s.subset for part in parts.values() for s in part if s.text})
+
+    def utterances(selections: List[Selection]) -> List[Utterance]:
+        wanted = [(source, selection.text) for selection in selections for source in sources
+                  if selection.has(source.subset, source.speaker)]  # fmt: skip
+        for source, has_text in wanted:
+            if has_text and source.id not in texts:
+                raise UmeError(f"{source.path} has no line in its .trans.txt; add it, or say "
+                               f"'text: false' for {source.subset} in a --split file")
+        read = pool.map(lambda item: read_source(item[0], alignments, config), wanted)
+        return [
+            Utterance(source.id, source.speaker, sexes[source.speaker],
+                      texts[source.id] if has_text else None, source.path, *found)
+            for (source, has_text), found in zip(wanted, read) if found
+        ]  # fmt: skip
+
+    with ThreadPoolExecutor(config.num_jobs) as pool:
+        made = {part: utterances(selections) for part, selections in parts.items()}
+    for part, found in made.items():
+        if not found:
+            raise UmeError(f"part {part} has no utterance of {config.min_duration:g} to "
+                           f"{config.max_duration:g} s; change --min-duration or --max-duration")
+    about = {
+        "corpus": "LibriSpeech layout",
+        "root": str(corpus),
+        "seed": config.seed,
+        "split": config.split,
+        "alignments": config.alignments,
+        "durations": [config.min_duration, config.max_duration],
+    }
+    with atomic_folder(config.output) as folder:
+        write_data_folder(folder, made, about)
+
+
+def find_sources(corpus: Path) -> List[Source]:
+    """All ``<subset>/<speaker>/<chapter>/*.flac`` of a corpus, sorted by path."""
+    paths = sorted(corpus.glob("*/*/*/*.flac"))
+    if not paths:
+        raise UmeError(f"{corpus} holds no <subset>/<speaker>/<chapter>/*.flac; "
+                       "give the folder that holds the subsets (often named LibriSpeech)")
+    return [Source(path.stem, path.parts[-4], path.parts[-3], path) for path in paths]
+
+
+def read_sexes(path: Path) -> Dict[str, str]:
+    """Speaker -> ``F`` or ``M`` from SPEAKERS.TXT."""
+    lines = existing(path).read_text(encoding="utf-8").splitlines()
+    rows = [re.split(r"\s*\|\s*", line.strip()) for line in lines if not line.startswith(";")]
+    return {row[0]: row[1] for row in rows if len(row) > 1 and row[1] in ("F", "M")}
+
+
+def read_transcripts(corpus: Path, subsets: set) -> Dict[str, str]:
+    """Utterance -> text (upper case, one space between words) of the subsets."""
+    texts: Dict[str, str] = {}
+    for subset in sorted(subsets):
+        paths = sorted((corpus / subset).glob("*/*/*.trans.txt"))
+        if not paths:
+            raise UmeError(f"{corpus / subset} has no .trans.txt files; restore them, or say "
+                           f"'text: false' for {subset} in a --split file")
+        for path in paths:
+            for line in path.read_text(encoding="utf-8").splitlines():
+                name, _, text = line.strip().partition(" ")
+                texts[name] = " ".join(text.upper().split())
+    return {name: text for name, text in texts.items() if text}
+
+
+def read_alignments(folder: str) -> Annotation:
+    """All RTTM files of a folder as one annotation, recordings named ``<chapter>-<utterance>``."""
+    paths = sorted(existing(folder).glob("*.rttm"))
+    if not paths:
+        raise UmeError(f"{folder} holds no .rttm files; check --alignments")
+    merged: Annotation = {}
+    for path in paths:
+        for recording, speakers in read_rttm(path).items():
+            merged.setdefault(recording, {}).update(speakers)
+    return merged
+
+
+def read_source(
+    source: Source, alignments: Annotation, config: Config
+) -> Optional[Tuple[int, List[Segment], str]]:
+    """Samples, speech and where it comes from; None when too short or too long."""
+    info = read_header(source.path)
+    if not config.min_duration <= info.frames / SAMPLING_RATE <= config.max_duration:
+        return None
+    audio = read_audio(source.path, info.frames)  # (T,)
+    aligned = alignments.get(source.id.partition("-")[2], {}).get(source.speaker)
+    speech = aligned if aligned is not None else detect_speech(audio)
+    return len(audio), speech, "alignment" if aligned is not None else "vad"
+
+
+def read_header(path: Path) -> "soundfile._SoundFileInfo":
+    """The file's header; :class:`UmeError` unless it says 16 kHz and one channel."""
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError:
+        raise UmeError(f"{path} is not readable audio; restore or remove it") from None
+    if info.samplerate != SAMPLING_RATE:
+        raise UmeError(f"{path} has {info.samplerate} Hz, not {SAMPLING_RATE}; resample it")
+    if info.channels != 1:
+        raise UmeError(f"{path} has {info.channels} channels, not 1; make it mono")
+    return info
+
+
+def read_audio(path: Path, num_samples: int) -> np.ndarray:
+    """All samples (T,); :class:`UmeError` if they are cut short, silent or not finite."""
+    try:
+        audio, _ = soundfile.read(path, dtype="float32")
+    except soundfile.LibsndfileError:
+        audio = np.zeros(0, dtype=np.float32)
+    if len(audio) != num_samples:
+        raise UmeError(f"{path} is truncated; restore or remove it")
+    if not np.isfinite(audio).all():
+        raise UmeError(f"{path} holds NaN or infinite samples; restore or remove it")
+    if np.abs(audio).max(initial=0.0) < SILENT:
+        raise UmeError(f"{path} is silent; remove it")
+    return audio

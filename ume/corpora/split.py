@@ -1,0 +1,109 @@
+"""Which speakers of which subsets make up each part: from a YAML file, or by seed.
+
+A split file gives each part a list of selections::
+
+    train:
+      - {subset: dev-clean, speakers: [1462, 1673]}
+      - {subset: train-clean-100, text: false}   # all speakers; separation and diarization only
+    test:
+      - {subset: dev-clean, speakers: [84, 251]}
+
+Parts must be disjoint in speakers; ``train``, ``dev`` and ``test`` must be there.
+"""
+
+from dataclasses import dataclass
+from typing import Dict, FrozenSet, List, Optional, Set, Tuple
+
+import numpy as np
+import yaml
+
+from ume.errors import UmeError
+from ume.files import existing
+
+PARTS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Speakers of one subset (None: all of them), with or without their words."""
+
+    subset: str
+    speakers: Optional[FrozenSet[str]] = None
+    text: bool = True
+
+    def has(self, subset: str, speaker: str) -> bool:
+        """Whether a speaker of a subset is selected."""
+        return subset == self.subset and (self.speakers is None or speaker in self.speakers)
+
+
+Split = Dict[str, List[Selection]]
+
+
+def read_split(path: str, available: Set[Tuple[str, str]]) -> Split:
+    """Read a split file; ``available`` holds the (subset, speaker) pairs of the corpus."""
+    try:
+        content = yaml.safe_load(existing(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UmeError(f"{path} is not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict) or not set(PARTS) <= set(content):
+        raise UmeError(f"{path} must give the parts train, dev and test")
+    split = {
+        part: [read_selection(path, part, item) for item in items or []]
+        for part, items in content.items()
+    }
+    check_split(path, split, available)
+    return split
+
+
+def read_selection(path: str, part: str, item: object) -> Selection:
+    """One line of a split file."""
+    if not isinstance(item, dict) or "subset" not in item or set(item) - {
+        "subset", "speakers", "text"
+    }:  # fmt: skip
+        raise UmeError(f"{path}: part {part}: write a list of "
+                       "'- {subset: NAME, speakers: [ID, ...], text: true}', not " + repr(item))
+    speakers = item.get("speakers")
+    return Selection(
+        subset=str(item["subset"]),
+        speakers=None if speakers is None else frozenset(str(speaker) for speaker in speakers),
+        text=bool(item.get("text", True)),
+    )
+
+
+def check_split(path: str, split: Split, available: Set[Tuple[str, str]]) -> None:
+    """Every selection must exist in the corpus, and no speaker be in two parts."""
+    subsets = {subset for subset, _ in available}
+    owner: Dict[str, str] = {}
+    for part, selections in split.items():
+        for selection in selections:
+            if selection.subset not in subsets:
+                raise UmeError(f"{path}: subset {selection.subset} is not in the corpus "
+                               f"(it has {', '.join(sorted(subsets))})")
+            missing = {(selection.subset, s) for s in selection.speakers or ()} - available
+            if missing:
+                raise UmeError(f"{path}: speaker {min(missing)[1]} is not in the corpus's "
+                               f"{selection.subset}")
+            for subset, speaker in sorted(available):
+                if selection.has(subset, speaker) and owner.setdefault(speaker, part) != part:
+                    raise UmeError(f"{path}: speaker {speaker} is in {owner[speaker]} and {part}")
+
+
+def split_by_seed(available: Set[Tuple[str, str]], sexes: Dict[str, str], seed: int) -> Split:
+    """A sixth of each sex (at least one speaker) for dev, a quarter (at least one) for test."""
+    members: Dict[str, Set[str]] = {part: set() for part in PARTS}
+    speakers = sorted({speaker for _, speaker in available})
+    for index, sex in enumerate("FM"):
+        of_sex = [speaker for speaker in speakers if sexes[speaker] == sex]
+        order = np.random.default_rng([seed, index]).permutation(of_sex).tolist()
+        dev, test = -(-len(order) // 6), -(-len(order) // 4)
+        members["dev"].update(order[:dev])
+        members["test"].update(order[dev : dev + test])
+        members["train"].update(order[dev + test :])
+    for part in PARTS:
+        if len(members[part]) < 2:
+            raise UmeError(f"{len(speakers)} speakers in the corpus are too few for train, dev and "
+                           "test of at least 2 each; add speakers, or give --split")
+    subsets = sorted({subset for subset, _ in available})
+    return {
+        part: [Selection(subset, frozenset(members[part])) for subset in subsets] for part in PARTS
+    }
