@@ -27,6 +27,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "average": ("ume.training.average", "average checkpoints into a model to hand on"),
     "infer": ("ume.inference.infer", "model + cuts -> hypothesis folder"),
     "tune": ("ume.inference.tune", "choose threshold and median filter on dev"),
+    "segment": ("ume.inference.segment", "posteriors -> who spoke when; closes the folder"),
     "decode": ("ume.decoding.decode", "CTC log-probabilities -> words"),
     "cascade": ("ume.inference.cascade", "Whisper's own decoder on separated voices"),
     "score": ("ume.scoring.score", "hypothesis folder -> scores"),

@@ -6,8 +6,8 @@ from typing import Optional
 import torch
 from torch import Tensor, nn
 
+from ume.nn.e_branchformer import EBranchformerLayer, EBranchformerSize
 from ume.nn.lengths import valid_frames
-from ume.nn.whisper import EncoderLayer
 
 
 @dataclass
@@ -19,15 +19,42 @@ class RecogniserConfig:
     that the separation head gives to each. `encoders`: a stack per speaker that sees H_enc alone
     (the paper's)."""
     width: int = 256
-    """Width of the layers."""
+    """Width of the E-Branchformer layers."""
     num_heads: int = 4
     """Attention heads."""
+    inner: int = 512
+    """Inner width of feed-forward and gating."""
+    kernel: int = 31
+    """Frames that the depthwise convolutions see; odd."""
     differentiating_layers: int = 1
     """Layers per speaker."""
     shared_layers: int = 2
     """Recognition layers, the same for all speakers."""
     dropout: float = 0.1
-    """Dropout on the input of the layers."""
+    """Dropout."""
+
+
+class Stack(nn.Module):
+    """E-Branchformer layers on frames that exist."""
+
+    def __init__(self, num_layers: int, config: RecogniserConfig) -> None:
+        super().__init__()
+        size = EBranchformerSize(
+            num_layers,
+            config.width,
+            config.num_heads,
+            config.inner,
+            config.inner,
+            config.kernel,
+            dropout=config.dropout,
+        )
+        self.layers = nn.ModuleList(EBranchformerLayer(size) for _ in range(num_layers))
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """``x`` (B, F, D), ``valid`` (B, F) -> (B, F, D)."""
+        for layer in self.layers:
+            x = layer(x, valid)
+        return x
 
 
 class Recogniser(nn.Module):
@@ -50,52 +77,36 @@ class Recogniser(nn.Module):
         vocab_size: int,
     ) -> None:
         super().__init__()
-        by_streams = config.differentiate_by == "streams"
         self.project = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.width))
-        self.project_stream = (
-            nn.Sequential(nn.LayerNorm(stream_width), nn.Linear(stream_width, config.width))
-            if by_streams
-            else None
-        )
-        self.dropout = nn.Dropout(config.dropout)
-        stacks = 1 if by_streams else num_speakers
+        self.project_stream: Optional[nn.Module] = None
+        stacks = num_speakers
+        if config.differentiate_by == "streams":
+            self.project_stream = nn.Sequential(
+                nn.LayerNorm(stream_width), nn.Linear(stream_width, config.width)
+            )
+            stacks = 1
         self.differentiating = nn.ModuleList(
-            _layers(config.differentiating_layers, config) for _ in range(stacks)
+            Stack(config.differentiating_layers, config) for _ in range(stacks)
         )
-        self.shared = _layers(config.shared_layers, config)
-        self.norm = nn.LayerNorm(config.width)
+        self.shared = Stack(config.shared_layers, config)
         self.output = nn.Linear(config.width, vocab_size)
 
     def forward(self, states: Tensor, lens: Tensor, streams: Optional[Tensor]) -> Tensor:
-        """``states`` (B, F, D), ``lens`` (B,), ``streams`` (B, S, F, C) -> (B, S, F, V)."""
-        x = self.project(states)[:, None]  # (B, 1, F, D)
-        if self.project_stream is not None:
-            assert streams is not None
-            x = x + self.project_stream(streams)  # (B, S, F, D)
-            speakers = x.shape[1]
+        """``states`` (B, F, D), ``lens`` (B,), ``streams`` (B, S, F, C) -> (B, S, F, V).
+
+        Without ``streams`` there is one output per differentiating stack.
+        """
+        x = self.project(states)  # (B, F, D)
+        valid = valid_frames(lens, x.shape[1])  # (B, F)
+        if self.project_stream is not None and streams is not None:
+            speakers = streams.shape[1]
+            valid = valid.repeat_interleave(speakers, dim=0)  # (B * S, F)
+            x = (x[:, None] + self.project_stream(streams)).flatten(0, 1)  # (B * S, F, D)
+            x = self.differentiating[0](x, valid)
         else:
             speakers = len(self.differentiating)
-        x = self.dropout(x)
-        valid = valid_frames(lens, x.shape[2])  # (B, F)
-        mask = None if bool(valid.all()) else valid[:, None, None]  # (B, 1, 1, F)
-        if self.project_stream is not None:
-            x = x.flatten(0, 1)  # (B * S, F, D)
-            repeated = None if mask is None else mask.repeat_interleave(speakers, dim=0)
-            x = _run(self.differentiating[0], x, repeated)
-        else:
-            each = [_run(stack, x[:, 0], mask) for stack in self.differentiating]
-            x = torch.stack(each, dim=1).flatten(0, 1)
-            repeated = None if mask is None else mask.repeat_interleave(speakers, dim=0)
-        x = self.norm(_run(self.shared, x, repeated))
-        log_probs = self.output(x).log_softmax(dim=-1)
-        return log_probs.unflatten(0, (-1, speakers))
-
-
-def _layers(count: int, config: RecogniserConfig) -> nn.ModuleList:
-    return nn.ModuleList(EncoderLayer(config.width, config.num_heads) for _ in range(count))
-
-
-def _run(layers: nn.Module, x: Tensor, mask: Optional[Tensor]) -> Tensor:
-    for layer in layers:  # type: ignore[attr-defined]
-        x = layer(x, mask)
-    return x
+            x = torch.stack([stack(x, valid) for stack in self.differentiating], dim=1)
+            x = x.flatten(0, 1)
+            valid = valid.repeat_interleave(speakers, dim=0)
+        x = self.shared(x, valid)
+        return self.output(x).log_softmax(dim=-1).unflatten(0, (-1, speakers))

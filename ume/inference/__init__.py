@@ -1,0 +1,1 @@
+"""From a model and mixture cuts to hypothesis folders."""

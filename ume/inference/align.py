@@ -1,0 +1,54 @@
+"""Make label k one person in activity, voice and words.
+
+Heads trained with one permutation agree by training. Heads trained with a permutation each name
+the speakers in orders of their own; they are aligned by when each stream is busy.
+"""
+
+import torch
+from torch import Tensor
+
+from ume.metrics.permutations import best_permutation, permute
+from ume.models.ume import UMEOutput
+from ume.nn.lengths import pool_frames, valid_frames
+
+TIED = "none: the heads were trained with one permutation"
+CORRELATED = (
+    "activity and words are reordered, per recording, to the permutation in which their busy "
+    "frames correlate best with the energy of the separated signals"
+)
+
+
+def align_heads(output: UMEOutput, audio_lens: Tensor, frame_samples: int) -> UMEOutput:
+    """Reorder the streams of ``output`` to those of its separated sources."""
+    assert output.sources is not None and output.activity_logits is not None
+    batch, speakers, _ = output.sources.shape
+    energy = pool_frames(
+        output.sources.flatten(0, 1).square()[:, None],
+        audio_lens.repeat_interleave(speakers),
+        frame_samples,
+    )
+    mask = valid_frames(output.frame_lens, energy.shape[2])[:, None]
+    anchor = energy.view(batch, speakers, -1).sqrt()  # (B, S, F)
+    activity = output.activity_logits.sigmoid().transpose(1, 2)  # (B, S, F)
+    output.activity_logits = permute(
+        output.activity_logits, busy_order(anchor, activity, mask), dim=2
+    )
+    if output.ctc_log_probs is not None:
+        spoken = 1 - output.ctc_log_probs[..., 0].exp()  # (B, S, F): not blank
+        smooth = torch.nn.functional.avg_pool1d(spoken, 25, 1, 12)  # 0.5 s
+        output.ctc_log_probs = permute(
+            output.ctc_log_probs, busy_order(anchor, smooth, mask), dim=1
+        )
+    return output
+
+
+def busy_order(anchor: Tensor, curves: Tensor, mask: Tensor) -> Tensor:
+    """Permutation (B, S) that correlates ``curves`` best with ``anchor``, both (B, S, F)."""
+    correlation = _standard(anchor, mask) @ _standard(curves, mask).transpose(1, 2)  # (B, S, S)
+    return best_permutation(-correlation)[0]
+
+
+def _standard(curves: Tensor, mask: Tensor) -> Tensor:
+    mean = (curves * mask).sum(dim=2, keepdim=True) / mask.sum(dim=2, keepdim=True)
+    centred = (curves - mean) * mask
+    return centred / centred.norm(dim=2, keepdim=True).clamp(min=1e-8)

@@ -1,0 +1,159 @@
+"""Run a model over mixture cuts: activity, voices and CTC log-probabilities, one shard per job."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterable
+
+import numpy as np
+import soundfile
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE
+from ume.dataset.batch import MixtureBatch
+from ume.errors import UmeError
+from ume.files import atomic_path, write_json
+from ume.inference.align import CORRELATED, TIED, align_heads
+from ume.inference.data import job_batches
+from ume.models.files import load_model, sha256
+from ume.models.ume import UME
+from ume.nn.lengths import num_frames
+
+INPUTS = ("separated", "sources", "mixture")
+
+
+@dataclass
+class Config:
+    """Options of inference."""
+
+    model: str
+    """Experiment folder with `model.safetensors`."""
+    cuts: str
+    """Manifest of mixture cuts."""
+    hyp: str
+    """Hypothesis folder to write."""
+    input: str = "separated"
+    """`separated`: the whole system. Controls, words only: `sources` (each true source alone
+    through the same recogniser), `mixture` (the unseparated mixture as one stream)."""
+    max_duration: float = 60.0
+    """Seconds of audio in a batch."""
+    half: bool = False
+    """Keep log-probabilities in 16 bits."""
+    num_threads: int = 0
+    """Threads of the arithmetic; 0: torch's choice."""
+    job: int = 1
+    """This job, from 1."""
+    num_jobs: int = 1
+    """Jobs in all; job j takes every num_jobs-th cut."""
+
+
+class Shard:
+    """What one job collects before it is written."""
+
+    def __init__(self) -> None:
+        self.posteriors: Dict[str, Tensor] = {}
+        self.ctc: Dict[str, Tensor] = {}
+        self.num_samples: Dict[str, int] = {}
+
+    def write(self, config: Config) -> None:
+        """Write tensors, then the job's part of ``meta.json``."""
+        folder, name = Path(config.hyp), f"{config.job}.safetensors"
+        for kind, tensors in (("posteriors", self.posteriors), ("ctc", self.ctc)):
+            if tensors:
+                with atomic_path(folder / kind / name) as path:
+                    save_file(tensors, str(path), metadata={"frame_shift": str(FRAME_SHIFT)})
+        size = sum(value.numel() * value.element_size() for value in self.ctc.values())
+        print(f"{len(self.num_samples)} recordings, {size / 1e6:.0f} MB of log-probabilities")
+
+
+@torch.no_grad()
+def separate(model: UME, batch: MixtureBatch, shard: Shard, folder: Path, half: bool) -> None:
+    """The whole system on one batch."""
+    output = model(batch.audio, batch.audio_lens)
+    if not model.config.loss.tied:
+        output = align_heads(output, batch.audio_lens, FRAME_SAMPLES)
+    for index, name in enumerate(batch.ids):
+        frames, samples = int(output.frame_lens[index]), int(batch.audio_lens[index])
+        if output.activity_logits is not None:
+            posterior = output.activity_logits[index, :frames].sigmoid()
+            shard.posteriors[name] = posterior.half().contiguous()
+        if output.sources is not None:
+            write_voices(folder, name, output.sources[index, :, :samples].numpy())
+        if output.ctc_log_probs is not None:
+            for k, stream in enumerate(output.ctc_log_probs[index], start=1):
+                shard.ctc[f"{name}_{k}"] = reduced(stream[:frames], half)
+
+
+@torch.no_grad()
+def recognise(model: UME, batch: MixtureBatch, shard: Shard, sources: bool, half: bool) -> None:
+    """A control: the recogniser alone, on the true sources or on the mixture."""
+    frames = num_frames(batch.audio_lens, FRAME_SAMPLES).tolist()
+    streams = batch.sources.transpose(0, 1) if sources else batch.audio[None]  # (S, B, T)
+    for k, audio in enumerate(streams, start=1):
+        log_probs = model.recognise(audio, batch.audio_lens)  # (B, F, V)
+        for name, stream, length in zip(batch.ids, log_probs, frames):
+            shard.ctc[f"{name}_{k}"] = reduced(stream[:length], half)
+
+
+def reduced(log_probs: Tensor, half: bool) -> Tensor:
+    """A copy of its own, in 16 bits if asked."""
+    return log_probs.half().contiguous() if half else log_probs.clone()
+
+
+def write_voices(folder: Path, name: str, sources: np.ndarray) -> None:
+    """Separated voices (S, T) as 16-bit FLAC, made quieter together if one would clip."""
+    peak = float(np.abs(sources).max())
+    scale = min(1.0, 0.999 / peak) if peak > 0 else 1.0
+    for k, source in enumerate(sources, start=1):
+        with atomic_path(folder / "audio" / f"{name}_{k}.flac") as path:
+            soundfile.write(path, source * scale, SAMPLING_RATE, "PCM_16", format="FLAC")
+
+
+def process(
+    config: Config, model: UME, batches: Iterable[MixtureBatch], total: int
+) -> Shard:
+    """All batches of a job, with a progress bar."""
+    shard, folder = Shard(), Path(config.hyp)
+    with tqdm(total=total, unit="cut", mininterval=5, desc=config.input) as bar:
+        for batch in batches:
+            if config.input == "separated":
+                separate(model, batch, shard, folder, config.half)
+            else:
+                recognise(model, batch, shard, config.input == "sources", config.half)
+            shard.num_samples.update(zip(batch.ids, batch.audio_lens.tolist()))
+            bar.update(len(batch.ids))
+    return shard
+
+
+def main(config: Config) -> None:
+    """Write this job's shards, voices and ``meta/<job>.json``."""
+    if config.input not in INPUTS:
+        raise UmeError(f"--input is {config.input!r}; choose one of {', '.join(INPUTS)}")
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    model = load_model(config.model)
+    batches, total = job_batches(config.cuts, config.max_duration, config.job, config.num_jobs)
+    started = time.process_time()
+    shard = process(config, model, batches, total)
+    shard.write(config)
+    write_json(
+        Path(config.hyp) / "meta" / f"{config.job}.json",
+        {
+            "model": config.model,
+            "model_sha256": sha256(Path(config.model) / "model.safetensors"),
+            "cuts": config.cuts,
+            "cuts_sha256": sha256(config.cuts),
+            "input": config.input,
+            "num_jobs": config.num_jobs,
+            "num_speakers": 1 if config.input == "mixture" else model.config.num_speakers,
+            "alignment_rule": TIED if model.config.loss.tied else CORRELATED,
+            "num_samples": shard.num_samples,
+            "audio_seconds": sum(shard.num_samples.values()) / SAMPLING_RATE,
+            "cpu_seconds": time.process_time() - started,
+        },
+    )
+    print(f"job {config.job} of {config.num_jobs}: done", file=sys.stderr)

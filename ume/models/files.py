@@ -1,0 +1,61 @@
+"""A model to hand on: ``model.safetensors`` and ``model.yaml`` in one folder."""
+
+import hashlib
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Dict, Type, TypeVar
+
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ume.errors import UmeError
+from ume.files import PathLike, atomic_path, existing, write_text
+from ume.models.ume import UME, UMEConfig
+
+T = TypeVar("T")
+
+
+def save_model(folder: PathLike, config: UMEConfig, state: Dict[str, Tensor]) -> None:
+    """Write weights and configuration; the weights last, they make the folder a model."""
+    folder = Path(folder)
+    write_text(folder / "model.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
+    with atomic_path(folder / "model.safetensors") as temporary:
+        save_file({name: value.contiguous() for name, value in state.items()}, str(temporary))
+
+
+def load_model(folder: PathLike) -> UME:
+    """Read a model, in evaluation mode, on the CPU."""
+    weights = existing(Path(folder) / "model.safetensors", "steps/train.sh")
+    text = existing(Path(folder) / "model.yaml", "steps/train.sh").read_text()
+    model = UME(from_dict(UMEConfig, yaml.safe_load(text)))
+    try:
+        model.load_state_dict(load_file(str(weights)))
+    except Exception as error:
+        first = str(error).splitlines()[0]
+        raise UmeError(f"{weights} does not fit its model.yaml ({first}); train again") from error
+    return model.eval()
+
+
+def sha256(path: PathLike) -> str:
+    """Hash of a file's content, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def from_dict(kind: Type[T], values: Dict[str, Any]) -> T:
+    """A dataclass, and those inside it, from plain dicts; unknown names are an error."""
+    types = {item.name: item.type for item in fields(kind)}  # type: ignore[arg-type]
+    unknown = set(values) - set(types)
+    if unknown:
+        raise UmeError(f"unknown fields of {kind.__name__}: {', '.join(sorted(unknown))}")
+    built = {
+        name: from_dict(types[name], value)  # type: ignore[arg-type]
+        if is_dataclass(types[name])
+        else value
+        for name, value in values.items()
+    }
+    return kind(**built)
