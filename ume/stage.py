@@ -106,11 +106,12 @@ def what_counts(command: List[str]) -> List[str]:
 
     pairs = list(zip(command, command[1:] + [""]))
     start = next((i for i, (word, verb) in enumerate(pairs) if word == "ume" and verb in VERBS), 0)
+    words = command[start:]
     return [
         word
-        for before, word in zip([""] + command, command)
+        for before, word in zip([""] + words, words)
         if before != "--num-jobs" and word.split("=")[0] != "--num-jobs"
-    ][start:]
+    ]
 
 
 def why(record_path: Path, wanted: Dict[str, Any], outputs: List[str]) -> str:
