@@ -149,7 +149,7 @@ def read_translated(path: Path) -> State:
     state = {
         name: torch.from_numpy(array.astype("float32"))
         for name, array in arrays.items()
-        if array.ndim
+        if array.ndim and name != "decoder/projection/weight"  # the embedding once more
     }
     state = renamed(state, CTRANSLATE2)
     for stacked in [name for name in state if "+" in name]:

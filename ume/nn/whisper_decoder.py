@@ -1,0 +1,142 @@
+"""Whisper's text decoder and its greedy search, in batches, with cached keys and values."""
+
+import math
+from dataclasses import dataclass
+from typing import List, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from ume.nn.whisper import Attention, WhisperSize, feed_forward
+
+MAX_TOKENS = 448  # positions of the decoder
+MAX_NEW_TOKENS = 224  # per 30 s, as in openai-whisper
+
+KeysValues = Tuple[Tensor, Tensor]  # each (B, heads, U or F, D / heads)
+
+
+@dataclass
+class DecoderState:
+    """What the layers have seen: the encoder's output, and the tokens so far."""
+
+    audio: List[KeysValues]
+    text: List[Optional[KeysValues]]
+
+    def keep(self, rows: Tensor) -> "DecoderState":
+        """The state of some ``rows`` of the batch."""
+        audio = [(key[rows], value[rows]) for key, value in self.audio]
+        text = [past and (past[0][rows], past[1][rows]) for past in self.text]
+        return DecoderState(audio, text)
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm Transformer layer with attention to the text so far and to the audio."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, num_heads)
+        self.cross_attention_norm = nn.LayerNorm(width)
+        self.cross_attention = Attention(width, num_heads)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = feed_forward(width)
+
+    def forward(
+        self, x: Tensor, audio: KeysValues, past: Optional[KeysValues], mask: Tensor
+    ) -> Tuple[Tensor, KeysValues]:
+        """New tokens ``x`` (B, U, D) -> (B, U, D), and the keys and values of all so far."""
+        normed = self.attention_norm(x)
+        key, value = self.attention.project(normed)
+        if past is not None:
+            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+        x = x + self.attention.attend(normed, key, value, mask)
+        x = x + self.cross_attention.attend(self.cross_attention_norm(x), *audio)
+        return x + self.feed_forward(self.feed_forward_norm(x)), (key, value)
+
+
+class WhisperDecoder(nn.Module):
+    """Whisper's decoder; the output layer is the transposed embedding."""
+
+    def __init__(self, size: WhisperSize) -> None:
+        super().__init__()
+        width = size.width
+        self.embedding = nn.Embedding(size.vocab_size, width)
+        self.positions = nn.Parameter(torch.zeros(MAX_TOKENS, width))
+        self.layers = nn.ModuleList(
+            DecoderLayer(width, size.num_heads) for _ in range(size.decoder_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def start(self, encoded: Tensor) -> DecoderState:
+        """The state before the first token, for the encoder's output ``encoded`` (B, F, D)."""
+        audio = [layer.cross_attention.project(encoded) for layer in self.layers]
+        return DecoderState(audio, [None] * len(audio))
+
+    def forward(self, tokens: Tensor, state: DecoderState) -> Tensor:
+        """Logits (B, U, V) after each of the new ``tokens`` (B, U); extends ``state``."""
+        first = state.text[0]
+        seen = 0 if first is None else first[0].shape[2]
+        total = seen + tokens.shape[1]
+        causal = torch.ones(total, total, dtype=torch.bool, device=tokens.device).tril()[seen:]
+        x = self.embedding(tokens) + self.positions[seen:total]  # (B, U, D)
+        for index, layer in enumerate(self.layers):
+            x, state.text[index] = layer(x, state.audio[index], state.text[index], causal)
+        return self.norm(x) @ self.embedding.weight.T
+
+
+@dataclass
+class DecodingRules:
+    """What the decoder is told and what it must not say: token numbers.
+
+    Tokens above ``end`` are special in Whisper and never part of the text.
+    """
+
+    prompt: List[int]
+    end: int
+    no_speech: int
+    suppressed: List[int]
+    suppressed_first: List[int]
+    no_speech_threshold: float = 0.6
+    log_prob_threshold: float = -1.0
+
+
+@torch.no_grad()
+def greedy_search(
+    decoder: WhisperDecoder, encoded: Tensor, rules: DecodingRules
+) -> List[List[int]]:
+    """Tokens of each clip, without prompt and end: openai-whisper's decoding at temperature 0.
+
+    ``encoded`` (B, 1500, D) is the encoder's output on audio padded to 30 s. A clip that is taken
+    for silence has no tokens: one where ``no_speech`` has more than its threshold of probability
+    at the start, and the mean log-probability per token is below its own threshold.
+    """
+    state = decoder.start(encoded)
+    texts: List[List[int]] = [[] for _ in encoded]
+    scores = torch.zeros(len(encoded), device=encoded.device)
+    rows = torch.arange(len(encoded), device=encoded.device)  # of the clips that have not ended
+    new = torch.tensor([rules.prompt] * len(encoded), device=encoded.device)  # (B, U)
+    for step in range(MAX_NEW_TOKENS):
+        logits = decoder(new, state)  # (B', U, V), B' = len(rows)
+        if step == 0:
+            silence = logits[:, 0].softmax(dim=1)[:, rules.no_speech]
+        score, token = allowed(logits[:, -1], rules, first=step == 0).log_softmax(dim=1).max(dim=1)
+        scores[rows] += score
+        going = token != rules.end
+        if not going.all():
+            state, rows, token = state.keep(going), rows[going], token[going]
+        if not len(rows):
+            break
+        for row, number in zip(rows.tolist(), token.tolist(), strict=True):
+            texts[row].append(number)
+        new = token.unsqueeze(1)
+    lengths = torch.tensor([len(text) + 1 for text in texts], device=encoded.device)
+    silent = (silence > rules.no_speech_threshold) & (scores / lengths < rules.log_prob_threshold)
+    return [[] if no_speech else text for no_speech, text in zip(silent, texts, strict=True)]
+
+
+def allowed(logits: Tensor, rules: DecodingRules, first: bool) -> Tensor:
+    """``logits`` (B, V) where tokens that must not be said (or not first) are impossible."""
+    logits = logits.clone()
+    logits[:, rules.end + 1 :] = -math.inf
+    logits[:, rules.suppressed + (rules.suppressed_first if first else [])] = -math.inf
+    return logits
