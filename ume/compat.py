@@ -21,6 +21,25 @@ def _accept_data_source(self: Sampler, data_source: Any = None) -> None:
 
 Sampler.__init__ = _accept_data_source  # type: ignore[method-assign]
 
+from lhotse.supervision import SupervisionSegment  # noqa: E402  (Sampler first)
+from lhotse.utils import fastcopy  # noqa: E402
+
+
+def _with_offset(self: SupervisionSegment, offset: float) -> SupervisionSegment:
+    """``SupervisionSegment.with_offset`` whose alignment moves too.
+
+    Lhotse (1.32, 1.33) moves the segment alone, so after truncation or mixing its alignment would
+    lie at the old times.
+    """
+    alignment = self.alignment and {
+        kind: [item.with_offset(offset) for item in items]
+        for kind, items in self.alignment.items()
+    }
+    return fastcopy(self, start=round(self.start + offset, ndigits=8), alignment=alignment)
+
+
+SupervisionSegment.with_offset = _with_offset  # type: ignore[method-assign]
+
 
 def load_state(path: PathLike) -> Dict[str, Any]:
     """Read a dict of tensors saved by ``torch.save``, onto the CPU, without executing code.

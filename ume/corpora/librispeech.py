@@ -72,17 +72,22 @@ def main(config: Config) -> None:
     texts = read_transcripts(corpus, {s.subset for part in parts.values() for s in part if s.text})
 
     def utterances(selections: List[Selection]) -> List[Utterance]:
-        wanted = [(source, selection.text) for selection in selections for source in sources
+        wanted = [(source, selection) for selection in selections for source in sources
                   if selection.has(source.subset, source.speaker)]  # fmt: skip
-        for source, has_text in wanted:
-            if has_text and source.id not in texts:
+        for source, selection in wanted:
+            if selection.text and source.id not in texts:
                 raise UmeError(f"{source.path} has no line in its .trans.txt; add it, or say "
                                f"'text: false' for {source.subset} in a --split file")
-        read = pool.map(lambda item: read_source(item[0], alignments, config), wanted)
+        read = pool.map(
+            lambda item: read_source(
+                item[0], alignments, config.min_duration, item[1].max_duration or config.max_duration
+            ),
+            wanted,
+        )
         return [
             Utterance(source.id, source.speaker, sexes[source.speaker],
-                      texts[source.id] if has_text else None, source.path, *found)
-            for (source, has_text), found in zip(wanted, read) if found
+                      texts[source.id] if selection.text else None, source.path, *found)
+            for (source, selection), found in zip(wanted, read) if found
         ]  # fmt: skip
 
     with ThreadPoolExecutor(config.num_jobs) as pool:
@@ -147,11 +152,11 @@ def read_alignments(folder: str) -> Annotation:
 
 
 def read_source(
-    source: Source, alignments: Annotation, config: Config
+    source: Source, alignments: Annotation, shortest: float, longest: float
 ) -> Optional[Tuple[int, List[Segment], str]]:
     """Samples, speech and where it comes from; None when too short or too long."""
     info = read_header(source.path)
-    if not config.min_duration <= info.frames / SAMPLING_RATE <= config.max_duration:
+    if not shortest <= info.frames / SAMPLING_RATE <= longest:
         return None
     audio = read_audio(source.path, info.frames)  # (T,)
     aligned = alignments.get(source.id.partition("-")[2], {}).get(source.speaker)

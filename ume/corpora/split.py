@@ -3,7 +3,7 @@
 A split file gives each part a list of selections::
 
     train:
-      - {subset: dev-clean, speakers: [1462, 1673]}
+      - {subset: dev-clean, speakers: [1462, 1673], max_duration: 17}   # s; default: the option
       - {subset: train-clean-100, text: false}   # all speakers; separation and diarization only
     test:
       - {subset: dev-clean, speakers: [84, 251]}
@@ -30,6 +30,7 @@ class Selection:
     subset: str
     speakers: Optional[FrozenSet[str]] = None
     text: bool = True
+    max_duration: Optional[float] = None  # s; None: as for the whole corpus
 
     def has(self, subset: str, speaker: str) -> bool:
         """Whether a speaker of a subset is selected."""
@@ -58,7 +59,7 @@ def read_split(path: str, available: Set[Tuple[str, str]]) -> Split:
 def read_selection(path: str, part: str, item: object) -> Selection:
     """One line of a split file."""
     if not isinstance(item, dict) or "subset" not in item or set(item) - {
-        "subset", "speakers", "text"
+        "subset", "speakers", "text", "max_duration"
     }:  # fmt: skip
         raise UmeError(f"{path}: part {part}: write a list of "
                        "'- {subset: NAME, speakers: [ID, ...], text: true}', not " + repr(item))
@@ -67,6 +68,7 @@ def read_selection(path: str, part: str, item: object) -> Selection:
         subset=str(item["subset"]),
         speakers=None if speakers is None else frozenset(str(speaker) for speaker in speakers),
         text=bool(item.get("text", True)),
+        max_duration=item.get("max_duration"),
     )
 
 

@@ -1,0 +1,143 @@
+"""Make LibriMix-style mixtures of a data folder: metadata, virtual cuts, reference RTTM."""
+
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List
+
+import ume.compat  # noqa: F401  (before lhotse)
+import numpy as np
+from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
+
+from ume.activity import write_rttm
+from ume.errors import UmeError
+from ume.files import atomic_folder, existing, read_json, write_json
+from ume.mixing.cuts import MODES, cut_activity, mixture_cut, statistics
+from ume.mixing.metadata import (
+    LOUDNESS, MAX_PEAK, START, Mixture, Source, draw_groups, draw_mixture, measure, write_metadata,
+)  # fmt: skip
+
+
+@dataclass
+class Config:
+    """Options of ``ume simulate``."""
+
+    data: str
+    """Data folder to mix."""
+    output: str
+    """Mixture folder to write."""
+    num_speakers: int = 2
+    """Speakers per mixture, 2 or 3."""
+    mixtures: str = "train=3000 dev=200 test=300"
+    """Mixtures per part; parts of the data folder that are not named are left out."""
+    modes: str = "max min part"
+    """Modes to write: max, min, part."""
+    seed: int = 0
+    """Seed of the choice of utterances, their loudness and their starts."""
+    num_jobs: int = 1
+    """Files read at once; the result is the same for any number."""
+
+
+def main(config: Config) -> None:
+    """Write the mixture folder; nothing is left behind on failure."""
+    if config.num_speakers not in (2, 3):
+        raise UmeError(f"--num-speakers {config.num_speakers}: give 2 or 3")
+    if config.num_jobs < 1:
+        raise UmeError("--num-jobs must be at least 1")
+    modes = config.modes.split()
+    if not modes or set(modes) - set(MODES):
+        raise UmeError(f"--modes {config.modes!r}: give some of {' '.join(MODES)}")
+    data = existing(config.data, "local/prepare_embedded.sh or local/prepare_librispeech.sh")
+    root = read_json(data / "about.json")["root"]
+    statistics_of: Dict[str, Any] = {}
+    with atomic_folder(config.output) as folder, ThreadPoolExecutor(config.num_jobs) as pool:
+        for index, (part, count) in enumerate(parse_mixtures(config.mixtures).items()):
+            path = data / f"recordings_{part}.jsonl.gz"
+            if not path.exists():
+                raise UmeError(f"--mixtures: {data} has no part {part} ({path} does not exist)")
+            recordings = {r.id: r for r in RecordingSet.from_file(path)}
+            supervisions = {
+                s.id: s for s in SupervisionSet.from_file(data / f"supervisions_{part}.jsonl.gz")
+            }
+            mixtures = draw(recordings, supervisions, count, config, part, pool)
+            paths = {
+                name: os.path.relpath(recording.sources[0].source, root)
+                for name, recording in recordings.items()
+            }
+            write_metadata(folder / "metadata" / f"{part}.csv", mixtures, paths)
+            statistics_of[part] = {"sexes": sex_counts(mixtures, supervisions)}
+            for mode in modes:
+                cuts = [mixture_cut(m, recordings, supervisions, mode) for m in mixtures]
+                CutSet.from_cuts(cuts).to_file(folder / f"cuts_{part}_{mode}.jsonl.gz")
+                activity = {cut.id: cut_activity(cut) for cut in cuts}
+                write_rttm(folder / f"ref_{part}_{mode}.rttm", activity)
+                statistics_of[part][mode] = statistics(cuts)
+        write_json(folder / "about.json", {
+            "data": config.data,
+            "seed": config.seed,
+            "num_speakers": config.num_speakers,
+            "rules": {"loudness_lufs": LOUDNESS, "max_peak": MAX_PEAK, "part_start": START},
+            "parts": statistics_of,
+        })  # fmt: skip
+
+
+def parse_mixtures(text: str) -> Dict[str, int]:
+    """``train=3000 dev=200`` as a mapping."""
+    counts: Dict[str, int] = {}
+    for word in text.split():
+        part, _, number = word.partition("=")
+        if not number.isdigit() or int(number) < 1:
+            raise UmeError(f"--mixtures {text!r}: write PART=NUMBER, not {word!r}")
+        counts[part] = int(number)
+    if not counts:
+        raise UmeError("--mixtures is empty; write PART=NUMBER ...")
+    return counts
+
+
+def draw(
+    recordings: Dict[str, Recording],
+    supervisions: Dict[str, SupervisionSegment],
+    count: int,
+    config: Config,
+    part: str,
+    pool: ThreadPoolExecutor,
+) -> List[Mixture]:
+    """Draw ``count`` mixtures of one part."""
+    seed = [config.seed, config.num_speakers, *part.encode()]
+
+    def load(name: str) -> np.ndarray:
+        return recordings[name].load_audio()[0]  # (T,)
+
+    def source(name: str) -> Source:
+        loudness, peak = measure(load(name))
+        recording = recordings[name]
+        return Source(name, supervisions[name].speaker, recording.num_samples, loudness, peak)
+
+    def one(item: Any) -> Mixture:
+        index, group = item
+        rng = np.random.default_rng([*seed, index + 1])
+        return draw_mixture([sources[i] for i in group], rng, lambda s: load(s.id))
+
+    names = sorted(recordings)
+    speakers = [supervisions[name].speaker for name in names]
+    try:
+        groups = draw_groups(speakers, count, config.num_speakers, np.random.default_rng(seed))
+    except UmeError as error:
+        raise UmeError(f"{config.data}, part {part}: {error}") from None
+    sources = list(pool.map(source, names))
+    return list(pool.map(one, enumerate(groups)))
+
+
+def sex_counts(
+    mixtures: List[Mixture], supervisions: Dict[str, SupervisionSegment]
+) -> Dict[str, int]:
+    """Mixtures per combination of sexes, such as ``FM``."""
+    combinations = (
+        "".join(sorted(supervisions[source].gender for source in mixture.sources))
+        for mixture in mixtures
+    )
+    return dict(sorted(Counter(combinations).items()))
+
+
