@@ -43,6 +43,14 @@ class Ratio:
             return {}
         return {f.name: getattr(self, f.name) / self.denominator for f in fields(self)[:-1]}
 
+    @property
+    def counts(self) -> str:
+        """What the rate is made of, for people."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return f"{100 * self.rate:.2f}% {self.counts}"
+
 
 @dataclass(frozen=True)
 class DiarizationErrors(Ratio):
@@ -50,7 +58,7 @@ class DiarizationErrors(Ratio):
 
     >>> total = DiarizationErrors(miss=1, total=10) + DiarizationErrors(confusion=2, total=10)
     >>> print(total)
-    %DER: 15.00% [ 3.0 / 20.0, 1.0 miss, 0.0 false alarm, 2.0 confusion ]
+    15.00% [ 3.0 / 20.0, 1.0 miss, 0.0 false alarm, 2.0 confusion ]
     """
 
     miss: float = 0.0
@@ -58,9 +66,10 @@ class DiarizationErrors(Ratio):
     confusion: float = 0.0
     total: float = 0.0
 
-    def __str__(self) -> str:
+    @property
+    def counts(self) -> str:
         return (
-            f"%DER: {100 * self.rate:.2f}% [ {self.numerator:.1f} / {self.total:.1f}, "
+            f"[ {self.numerator:.1f} / {self.total:.1f}, "
             f"{self.miss:.1f} miss, {self.false_alarm:.1f} false alarm, "
             f"{self.confusion:.1f} confusion ]"
         )
@@ -71,7 +80,7 @@ class WordErrors(Ratio):
     """Word errors over reference words.
 
     >>> print(WordErrors(8, 15, 2, 92))
-    %WER: 27.17% [ 25 / 92, 8 ins, 15 del, 2 sub ]
+    27.17% [ 25 / 92, 8 ins, 15 del, 2 sub ]
     """
 
     insertions: int = 0
@@ -79,9 +88,10 @@ class WordErrors(Ratio):
     substitutions: int = 0
     length: int = 0
 
-    def __str__(self) -> str:
+    @property
+    def counts(self) -> str:
         return (
-            f"%WER: {100 * self.rate:.2f}% [ {self.numerator} / {self.length}, "
+            f"[ {self.numerator} / {self.length}, "
             f"{self.insertions} ins, {self.deletions} del, {self.substitutions} sub ]"
         )
 
@@ -96,3 +106,7 @@ class Average(Ratio):
 
     sum: float = 0.0
     count: int = 0
+
+    @property
+    def counts(self) -> str:
+        return f"[ mean of {self.count} ]"

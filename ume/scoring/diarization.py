@@ -1,6 +1,6 @@
 """Diarization error rate of a recording, by pyannote.metrics."""
 
-from typing import Dict, List
+from typing import Dict, Iterable, List
 
 from pyannote.core import Annotation, Timeline
 from pyannote.core import Segment as Interval
@@ -39,7 +39,7 @@ def score_diarization(
     )
 
 
-def trivial_hypotheses(speakers: List[str], duration: float) -> Dict[str, Speech]:
+def trivial_hypotheses(speakers: Iterable[str], duration: float) -> Dict[str, Speech]:
     """What needs no model: everyone speaks all the time, or nobody ever does."""
     return {
         "all-speak": {speaker: [(0.0, duration)] for speaker in speakers},

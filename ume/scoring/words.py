@@ -30,7 +30,7 @@ def score_words(recording: str, references: Dict[str, str], streams: Dict[str, s
 
     >>> score = score_words("m", {"ann": "A B", "bob": "C"}, {"1": "C", "2": "A B B"})
     >>> print(score.cp, score.transcripts[0])
-    %WER: 33.33% [ 1 / 3, 1 ins, 0 del, 0 sub ] Transcript(id='m_ann', reference=['A', 'B'], \
+    33.33% [ 1 / 3, 1 ins, 0 del, 0 sub ] Transcript(id='m_ann', reference=['A', 'B'], \
 hypothesis=['A', 'B', 'B'])
     """
     texts = list(references.values())

@@ -1,0 +1,122 @@
+"""Every figure of one recording: the unit of work of ``ume score``."""
+
+from dataclasses import dataclass, field
+from typing import Dict, List, NamedTuple, Optional
+
+from lhotse.cut import MixedCut
+
+from ume.errors import UmeError
+from ume.metrics.results import Average, Ratio
+from ume.scoring.diarization import Speech, score_diarization, trivial_hypotheses
+from ume.scoring.hypothesis import Hypothesis
+from ume.scoring.reference import Reference, activity, load_sources
+from ume.scoring.separation import gate, labels_agree, score_separation
+from ume.scoring.text import normalise
+from ume.scoring.words import Transcript, score_words
+
+COLLARS = (0.0, 0.25)  # seconds on each side of a reference boundary
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a number is: ``row`` is the system or control, the rest the protocol's variant."""
+
+    name: str
+    row: str
+    unit: str = "%"
+    collar: Optional[float] = None
+    region: Optional[str] = None
+    method: Optional[str] = None
+
+    @property
+    def variant(self) -> Dict[str, object]:
+        """The variant's keys that apply."""
+        keys = {"collar": self.collar, "region": self.region, "method": self.method}
+        return {key: value for key, value in keys.items() if value is not None}
+
+    @property
+    def scale(self) -> float:
+        """From a ratio to ``unit``."""
+        return 100.0 if self.unit == "%" else 1.0
+
+    def __str__(self) -> str:
+        return "_".join(map(str, [self.name, self.row, *self.variant.values()])).replace(" ", "-")
+
+
+class Task(NamedTuple):
+    """What there is to score of one recording."""
+
+    cut: MixedCut
+    hypothesis: Hypothesis
+    speech: Speech
+    words: Dict[str, Dict[str, Dict[str, str]]]  # input -> method -> stream -> words
+
+
+@dataclass(frozen=True)
+class RecordingScore:
+    """The results of one recording; a figure that it cannot have is absent."""
+
+    reference: Reference
+    results: Dict[Figure, Ratio]
+    transcripts: Dict[str, List[Transcript]] = field(default_factory=dict)  # by icefall's suffix
+
+
+def score_recording(task: Task) -> RecordingScore:
+    """Score diarization, separation and words of one recording."""
+    reference = Reference.of(task.cut)
+    results = {**_diarization(reference, task.speech), **_separation(reference, task)}
+    transcripts = {}
+    texts = _texts(reference) if any(task.words.values()) else {}
+    for source, methods in task.words.items():
+        for method, streams in methods.items():
+            heard = {stream: normalise(words) for stream, words in streams.items()}
+            score = score_words(reference.id, texts, heard)
+            results[Figure("cpWER", source, method=method)] = score.cp
+            results[Figure("ORC-WER", source, method=method)] = score.orc
+            suffix = method if source == "separated" else f"{source}-{method}"
+            transcripts[suffix] = score.transcripts
+    return RecordingScore(reference, results, transcripts)
+
+
+def _texts(reference: Reference) -> Dict[str, str]:
+    texts = {}
+    for speaker, text in reference.texts.items():
+        if text is None:
+            raise UmeError(
+                f"cut {reference.id} has no whole text of speaker {speaker} to score words "
+                "against; use cuts of max or part mode, of a corpus with transcripts"
+            )
+        texts[speaker] = normalise(text)
+    return texts
+
+
+def _diarization(reference: Reference, speech: Speech) -> Dict[Figure, Ratio]:
+    rows = {
+        "hypothesis": speech,
+        **trivial_hypotheses(reference.speakers, reference.duration),
+    }
+    return {
+        Figure("DER", row, collar=collar): score_diarization(
+            reference.speech, segments, reference.duration, collar
+        )
+        for row, segments in rows.items()
+        for collar in COLLARS
+    }
+
+
+def _separation(reference: Reference, task: Task) -> Dict[Figure, Ratio]:
+    sources, mixture = load_sources(task.cut)  # (S, T), (T,)
+    active = reference.activity()  # (S, T)
+    estimates = task.hypothesis.audio(reference.id, reference.num_samples)
+    separated = score_separation(estimates, sources, mixture, active)
+    gated = score_separation(gate(mixture, active), sources, mixture, active)
+    results: Dict[Figure, Ratio] = {
+        Figure(name, row, unit="dB", region=region): average
+        for row, score in (("separated", separated), ("gate only", gated))
+        for (name, region), average in score.averages.items()
+        if average.count
+    }
+    found = activity(task.speech, task.hypothesis.streams, reference.num_samples)
+    agree = labels_agree(separated.permutation, active, found)
+    results[Figure("label agreement", "separated")] = Average(float(agree), 1)
+    return results

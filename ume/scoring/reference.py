@@ -1,0 +1,100 @@
+"""What a mixture cut says is true: who speaks when, what, and each source's audio."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Optional, Sequence, Tuple
+
+import numpy as np
+from lhotse.cut import MixedCut
+
+from ume.activity import segments_to_samples
+from ume.errors import UmeError
+from ume.files import PathLike, read_json
+from ume.mixing.cuts import cut_activity
+from ume.scoring.diarization import Speech
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One mixture. Speakers are in source order."""
+
+    id: str
+    duration: float  # seconds
+    num_samples: int
+    speakers: Tuple[str, ...]
+    genders: Tuple[Optional[str], ...]
+    speech: Speech
+    texts: Dict[str, Optional[str]]  # None where there is none, or cropping cut it
+
+    @classmethod
+    def of(cls, cut: MixedCut) -> "Reference":
+        """Read the supervisions of a mixture cut.
+
+        Raises:
+            UmeError: no sources, a speaker twice, or a supervision without speech activity.
+        """
+        supervisions = cut.supervisions
+        speakers = tuple(s.speaker for s in supervisions)
+        if not speakers or len(set(speakers)) < len(speakers):
+            raise UmeError(
+                f"cut {cut.id} needs one supervision per source, of different speakers; "
+                "ume simulate makes such cuts"
+            )
+        silent = [s.id for s in supervisions if "speech" not in (s.alignment or {})]
+        if silent:
+            raise UmeError(
+                f"supervision {silent[0]} of cut {cut.id} has no speech activity "
+                '(alignment["speech"]); ume simulate makes cuts that have it'
+            )
+        return cls(
+            id=cut.id,
+            duration=cut.duration,
+            num_samples=cut.num_samples,
+            speakers=speakers,
+            genders=tuple(s.gender for s in supervisions),
+            speech=cut_activity(cut),
+            texts={s.speaker: s.text for s in supervisions},
+        )
+
+    @property
+    def group(self) -> str:
+        """The set of speakers, for resampling: mixtures of one pair are not independent."""
+        return " ".join(sorted(self.speakers))
+
+    @property
+    def sexes(self) -> Optional[str]:
+        """``same-sex``, ``opposite-sex`` (not all of one sex), or ``None`` if one is unknown."""
+        if any(gender is None for gender in self.genders):
+            return None
+        return "same-sex" if len(set(self.genders)) == 1 else "opposite-sex"
+
+    def activity(self) -> np.ndarray:
+        """Who speaks at which sample, bool (S, T)."""
+        return activity(self.speech, self.speakers, self.num_samples)
+
+
+def activity(speech: Speech, speakers: Sequence[str], num_samples: int) -> np.ndarray:
+    """Segments of ``speakers`` as samples, bool (S, T)."""
+    return np.stack([segments_to_samples(speech.get(s, []), num_samples) for s in speakers])
+
+
+def load_sources(cut: MixedCut) -> Tuple[np.ndarray, np.ndarray]:
+    """The sources (S, T) and the mixture (T,), which is the sum of all tracks."""
+    tracks = np.vstack(cut.load_audio(mixed=False))[:, : cut.num_samples]  # (tracks, T)
+    spoken = [bool(track.cut.supervisions) for track in cut.tracks]
+    return tracks[spoken], tracks.sum(axis=0)
+
+
+def activity_origin(cuts: PathLike, part: str) -> str:
+    """Where the reference's speech activity comes from, by the about.json of the folders behind.
+
+    Such as ``"alignment"``, or ``"alignment 195, vad 5"`` utterances; ``"not stated"`` if unknown.
+    """
+    try:
+        mixtures = read_json(Path(cuts).parent / "about.json")
+        counts = read_json(Path(mixtures["data"]) / "about.json")["parts"][part]["activity"]
+    except (UmeError, KeyError, TypeError):
+        return "not stated"
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{origin} {count}" for origin, count in counts.items())

@@ -1,0 +1,161 @@
+"""Score a hypothesis folder against the mixture cuts it was made from."""
+
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+import torch
+from lhotse import CutSet
+
+from ume.errors import UmeError
+from ume.files import existing, read_json, write_json, write_text
+from ume.scoring import bootstrap
+from ume.scoring.hypothesis import Hypothesis
+from ume.scoring.icefall import write_result_files
+from ume.scoring.pool import SUBSETS, figures, metrics, per_utterance, pooled, select, sizes
+from ume.scoring.recording import COLLARS, RecordingScore, Task, score_recording
+from ume.scoring.reference import activity_origin
+from ume.scoring.separation import MIN_OVERLAP
+from ume.scoring.text import NORMALISER
+
+CONTROLS = ("sources", "mixture")
+META = (  # what meta.json says about the making of the hypothesis
+    "model", "model_sha256", "cuts", "cuts_sha256", "num_speakers", "threshold", "median",
+    "alignment_rule", "cpu_seconds", "audio_seconds",
+)  # fmt: skip
+
+
+@dataclass
+class Config:
+    cuts: str
+    """Mixture cuts: the reference."""
+    hyp: str
+    """Hypothesis folder of the separated voices; the controls "sources" and "mixture" are
+    scored too where they lie beside it."""
+    out: str
+    """Folder for scores.json, per_utterance.csv and words/; its name is the name of the set,
+    <part>_<mode>. Words are not scored in min mode, where texts are longer than the audio."""
+    num_jobs: int = 1
+    """Number of processes; the scores do not depend on it."""
+
+
+def main(config: Config) -> None:
+    """Write scores.json, per_utterance.csv and words/, and print the main figures."""
+    out = Path(config.out)
+    recordings = score_recordings(config)
+    suffixes = dict.fromkeys(suffix for r in recordings for suffix in r.transcripts)
+    for suffix in suffixes:
+        transcripts = [t for r in recordings for t in r.transcripts[suffix]]
+        write_result_files(out / "words", out.name, suffix, transcripts)
+    write_text(out / "per_utterance.csv", per_utterance(recordings))
+    write_json(out / "scores.json", scores(config, recordings))
+    print("\n".join(summary(recordings)))
+
+
+def score_recordings(config: Config) -> List[RecordingScore]:
+    """Score every recording, in the order of the cuts.
+
+    Raises:
+        UmeError: a folder or file is missing, or does not belong to these cuts.
+    """
+    tasks = _tasks(config)
+    with _one_thread():
+        if config.num_jobs == 1:
+            return list(map(score_recording, tasks))
+        with ProcessPoolExecutor(config.num_jobs, mp_context=get_context("fork")) as pool:
+            return list(pool.map(score_recording, tasks, chunksize=8))
+
+
+def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
+    """The content of ``scores.json`` (docs/contracts.md)."""
+    meta = read_json(Path(config.hyp) / "meta.json")
+    return {
+        "set": Path(config.out).name,
+        **sizes(recordings),
+        "subsets": {subset: sizes(select(recordings, subset)) for subset in SUBSETS},
+        "protocol": {
+            "normaliser": NORMALISER,
+            "reference": f"speech activity by {activity_origin(config.cuts, _part(config))}",
+            "collar": list(COLLARS),
+            "diarization": "overlap scored; UEM is the whole recording; seconds pooled",
+            "separation": "mean over sources, permutation of best SI-SDR on the whole signal; "
+            "overlap: samples where the source and another one speak, "
+            f"from {MIN_OVERLAP} s on",
+            "words": _words_protocol(config),
+            "interval": f"{bootstrap.CONFIDENCE} % percentile bootstrap over speaker pairs, "
+            f"{bootstrap.RESAMPLES} resamples, seed {bootstrap.SEED}",
+            "opposite-sex": "speakers not all of one sex",
+        },
+        "hypothesis": {key: meta[key] for key in META if key in meta},
+        "metrics": metrics(recordings),
+    }
+
+
+def summary(recordings: List[RecordingScore]) -> List[str]:
+    """One line per figure over all recordings.
+
+    Such as ``%cpWER: 27.17% [ 25 / 92, 8 ins, 15 del, 2 sub ] separated 1best``.
+    """
+    lines = []
+    for figure in figures(recordings):
+        total = pooled(recordings, figure)
+        value = f"{figure.scale * total.rate:.2f}"
+        head = f"%{figure.name}: {value}%" if figure.unit == "%" else f"{figure.name}: {value} dB"
+        variant = " ".join(map(str, (figure.row, *figure.variant.values())))
+        lines.append(f"{head} {total.counts} {variant}")
+    return lines
+
+
+def _part(config: Config) -> str:
+    return Path(config.out).name.rpartition("_")[0]
+
+
+def _is_min(config: Config) -> bool:
+    return Path(config.out).name.endswith("_min")
+
+
+def _words_protocol(config: Config) -> str:
+    if _is_min(config):
+        return "not scored: in min mode texts are longer than the audio"
+    return "cpWER and ORC-WER by meeteval, errors pooled over recordings"
+
+
+def _tasks(config: Config) -> List[Task]:
+    cuts = list(CutSet.from_file(existing(config.cuts, made_by="ume simulate")))
+    if not cuts:
+        raise UmeError(f"{config.cuts} has no cuts; ume simulate makes them")
+    ids = [cut.id for cut in cuts]
+    hypothesis = Hypothesis.open(config.hyp, ids)
+    folders = {"separated": hypothesis}
+    for name in CONTROLS:
+        path = hypothesis.path.parent / name
+        if path.exists():
+            folders[name] = Hypothesis.open(path, ids)
+    words = {} if _is_min(config) else {name: f.words() for name, f in folders.items()}
+    speech = hypothesis.speech()
+    return [
+        Task(
+            cut,
+            hypothesis,
+            speech[cut.id],
+            {
+                name: {method: texts[cut.id] for method, texts in methods.items()}
+                for name, methods in words.items()
+            },
+        )
+        for cut in cuts
+    ]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums over samples depend on the number of threads in their last digits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
