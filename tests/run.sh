@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Every check of the project, in environments that it sets up itself.
+
+set -euo pipefail
+
+stack=all
+help_message="usage: tests/run.sh [--stack all|default|torch2]
+  --stack  default: everything, on torch 1.13.1 and k2; torch2: what depends on torch or Lhotse,
+           on torch 2.x; all: both (default)"
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+. "$root/utils/parse_options.sh"
+[[ $stack == all || $stack == default || $stack == torch2 ]] ||
+  die "option --stack takes all, default or torch2, not '$stack'"
+[[ $# -eq 0 ]] || die "unexpected argument '$1'; --help lists the options"
+cd "$root"
+
+# Packages of ume that do not depend on torch or Lhotse, and the recipe, are tested once.
+torch2_tests=()
+for folder in corpora mixing dataset metrics nn pretrained losses models training inference; do
+  [[ -d tests/$folder ]] && torch2_tests+=("tests/$folder")
+done
+
+summary=()
+failed=0
+
+# group NAME COMMAND...: run one group of checks and go on whatever comes of it.
+group() {
+  local name=$1 start=$SECONDS result=passed
+  shift
+  log "== $name"
+  "$@" || { result=FAILED && failed=1; }
+  summary+=("$(printf '%-22s %s in %d s' "$name" "$result" $((SECONDS - start)))")
+}
+
+scripts() {
+  git ls-files -co --exclude-standard -- '*.sh' '*.bats' .ci/run utils/ume
+}
+
+run_shellcheck() {
+  scripts | xargs -d '\n' shellcheck
+}
+
+run_shfmt() {
+  scripts | xargs -d '\n' shfmt -d -i 2
+}
+
+run_ruff() {
+  ruff check . && ruff format --check .
+}
+
+# Bats is no Python package: take the system's, or Debian's, or npm's.
+install_bats() {
+  command -v bats >/dev/null && return
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    log "installing bats by apt-get"
+    apt-get update -qq && apt-get install -qq -y bats >/dev/null && return
+  fi
+  if command -v npm >/dev/null; then
+    log "installing bats by npm"
+    npm install --silent --no-save --prefix "$UME_ENV" bats && return
+  fi
+  log "bats is missing and could not be installed; install the package 'bats' of your system"
+  return 1
+}
+
+run_bats() {
+  install_bats && PATH=$PATH:$UME_ENV/node_modules/.bin bats --recursive tests
+}
+
+# use STACK FOLDER: set up that environment and put it first on PATH.
+use() {
+  utils/setup.sh --stack "$1" --dir "$root/$2"
+  UME_ENV=$root/$2
+  . ./path.sh
+}
+
+if [[ $stack != torch2 ]]; then
+  use default .venv
+  group "shellcheck" run_shellcheck
+  group "shfmt" run_shfmt
+  group "ruff" run_ruff
+  group "mypy" mypy ume
+  group "pytest" pytest
+  group "bats" run_bats
+fi
+if [[ $stack != default ]]; then
+  use torch2 .venv-torch2
+  group "pytest on torch 2.x" pytest "${torch2_tests[@]}"
+fi
+
+log "== summary"
+printf '%s\n' "${summary[@]}" "$(printf '%-22s in %d s' "all" "$SECONDS")"
+exit "$failed"
