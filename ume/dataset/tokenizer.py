@@ -30,6 +30,7 @@ class Tokenizer:
         if tuple(self.model.id_to_piece(list(range(len(SPECIAL))))) != SPECIAL:
             raise UmeError(f"{path} does not begin with {' '.join(SPECIAL)}; make it again")
         self.vocab_size: int = self.model.vocab_size()
+        self.characters = all(len(symbol) == 1 for symbol in self.symbols()[len(SPECIAL) :])
 
     def encode(self, text: str) -> List[int]:
         """Token ids (U) of ``text``; a character never seen in training gives ``<unk>``."""

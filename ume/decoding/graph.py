@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Sequence
 
 import torch
 
+from ume.dataset.tokenizer import Tokenizer
 from ume.decoding.lexicon import Arc, lexicon_arcs, read_lexicon, read_table
 from ume.errors import UmeError
 from ume.files import existing
@@ -29,6 +30,17 @@ def lexicon_fsa(arcs: Sequence[Arc]) -> "k2.Fsa":
     lines = sorted([*arcs, (0, final, -1, -1)], key=lambda arc: arc[0])  # k2 wants them by source
     text = [" ".join(map(str, (*arc, 0))) for arc in lines]
     return k2.Fsa.from_str("\n".join([*text, str(final)]), acceptor=False)
+
+
+def ctc_topology(tokenizer: Tokenizer) -> "k2.Fsa":
+    """The CTC topology over the tokens: standard for characters, modified for BPE.
+
+    The modified one has V arcs per state instead of V * V in all, but reads a token held over
+    two frames also as that token twice, which matters where tokens repeat: in words of characters.
+    """
+    import k2
+
+    return k2.ctc_topo(tokenizer.vocab_size - 1, modified=not tokenizer.characters)
 
 
 def compile_hlg(L_disambig: "k2.Fsa", G: "k2.Fsa", first_token: int, first_word: int) -> "k2.Fsa":

@@ -1,0 +1,172 @@
+"""Turn the CTC log-probabilities of a hypothesis folder into words: ``words/<method>.json``."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ume.dataset.tokenizer import Tokenizer
+from ume.decoding.ctc_shards import CtcShards
+from ume.decoding.graph import NO_K2, ctc_topology, has_k2, load_fsa
+from ume.decoding.lattice import Beams, LatticeDecoder
+from ume.decoding.lexicon import read_table
+from ume.errors import UmeError
+from ume.files import existing, read_json, write_json
+
+Decoder = Callable[[Dict[str, Tensor]], Dict[str, str]]
+
+
+@dataclass
+class Config:
+    hyp: str
+    """Hypothesis folder, with `ctc/` inside."""
+    lang: str
+    """Lang folder the model was trained with."""
+    method: Literal["ctc-greedy-search", "ctc-decoding", "1best"] = "1best"
+    """Best token per frame; best path of a lattice over the CTC topology; the same over HLG."""
+    search_beam: float = 10.0
+    """Beam of the search (icefall: 20; 10 gives the same words many times faster)."""
+    output_beam: float = 5.0
+    """Beam of the lattice (icefall: 8)."""
+    min_active_states: int = 30
+    """States kept per frame at least."""
+    max_active_states: int = 2000
+    """States kept per frame at most (icefall: 10000)."""
+    hlg_scale: float = 1.0
+    """Factor on the scores of HLG (1best only)."""
+    max_duration: float = 60.0
+    """Seconds of speech in one batch."""
+    job: int = 1
+    """Decode share JOB of `num_jobs`; 0 merges the shares of all jobs."""
+    num_jobs: int = 1
+    """Number of jobs; the words do not depend on it."""
+
+
+def main(config: Config) -> None:
+    """Decode one job's share of the streams; the only job merges too."""
+    if not 0 <= config.job <= config.num_jobs:
+        raise UmeError(f"--job {config.job} is not between 0 and --num-jobs {config.num_jobs}")
+    if config.job > 0:
+        write_json(share(config, config.job), decode(config))
+    if config.job == 0 or config.num_jobs == 1:
+        merge(config)
+
+
+def share(config: Config, job: int) -> Path:
+    """The file of one job's words."""
+    return Path(config.hyp) / "words" / f"{config.method}.{job}.json"
+
+
+def merge(config: Config) -> None:
+    """Join the shares of all jobs as ``words/<method>.json``, sorted, and remove them."""
+    shares = [share(config, job) for job in range(1, config.num_jobs + 1)]
+    for job, path in enumerate(shares, 1):
+        existing(path, made_by=f"ume decode --method {config.method} --job {job}")
+    entries = [entry for path in shares for entry in read_json(path)]
+    entries.sort(key=lambda entry: (entry["session_id"], entry["speaker"]))
+    write_json(Path(config.hyp) / "words" / f"{config.method}.json", entries)
+    for path in shares:
+        path.unlink()
+
+
+def decode(config: Config) -> List[Dict[str, Any]]:
+    """SegLST entries of this job's share of the streams."""
+    started = time.monotonic()
+    tokenizer = Tokenizer(config.lang)
+    shards = CtcShards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
+    decoder = make_decoder(config, tokenizer)
+    by_length = sorted(shards.frames, key=lambda stream: (-shards.frames[stream], stream))
+    streams = by_length[config.job - 1 :: config.num_jobs]
+
+    words = {}
+    max_frames = int(config.max_duration / shards.frame_shift)
+    with tqdm(total=len(streams), desc=config.method, unit="stream", mininterval=2) as progress:
+        for batch in batches(streams, shards.frames, max_frames):
+            words.update(decode_batch(decoder, {name: shards[name] for name in batch}))
+            progress.update(len(batch))
+
+    seconds = sum(shards.frames[stream] for stream in streams) * shards.frame_shift
+    print(
+        f"{config.method}: {len(streams)} streams, {seconds:.0f} s of speech, "
+        f"in {time.monotonic() - started:.1f} s"
+    )
+    if isinstance(decoder, LatticeDecoder):
+        report("without a path, so without words", decoder.empty)
+        report("decoded with smaller beams to fit the memory", decoder.retried)
+    return [
+        seglst_entry(stream, words[stream], shards.frames[stream] * shards.frame_shift)
+        for stream in streams
+    ]
+
+
+def make_decoder(config: Config, tokenizer: Tokenizer) -> Decoder:
+    """The decoder of a method: streams of log-probabilities (F', V) to their words."""
+    if config.method == "ctc-greedy-search":
+        return lambda streams: {
+            name: tokenizer.decode(greedy_tokens(log_probs)) for name, log_probs in streams.items()
+        }
+    if not has_k2():
+        raise UmeError(f"--method {config.method} {NO_K2}")
+    beams = Beams(
+        config.search_beam, config.output_beam, config.min_active_states, config.max_active_states
+    )
+    if config.method == "ctc-decoding":
+        return LatticeDecoder(ctc_topology(tokenizer), beams, tokenizer.decode)
+    hlg = load_fsa(Path(config.lang) / "HLG.pt")
+    hlg.scores *= config.hlg_scale
+    symbols = {index: word for word, index in read_table(Path(config.lang) / "words.txt").items()}
+    return LatticeDecoder(hlg, beams, lambda words: " ".join(symbols[word] for word in words))
+
+
+def greedy_tokens(log_probs: Tensor) -> List[int]:
+    """The best token of every frame, repetitions and blanks removed; ``log_probs`` is (F', V).
+
+    >>> greedy_tokens(torch.eye(4)[[0, 3, 3, 0, 3, 2]])
+    [3, 3, 2]
+    """
+    tokens = torch.unique_consecutive(log_probs.argmax(dim=1))
+    return tokens[tokens != Tokenizer.blank].tolist()
+
+
+def batches(streams: List[str], frames: Dict[str, int], max_frames: int) -> Iterator[List[str]]:
+    """Consecutive ``streams``, sorted by falling length, of ``max_frames`` padded frames at most.
+
+    >>> list(batches(["a", "b", "c"], {"a": 5, "b": 4, "c": 1}, 10))
+    [['a', 'b'], ['c']]
+    """
+    batch: List[str] = []
+    for stream in streams:
+        if batch and frames[batch[0]] * (len(batch) + 1) > max_frames:
+            yield batch
+            batch = []
+        batch.append(stream)
+    if batch:
+        yield batch
+
+
+def decode_batch(decoder: Decoder, streams: Dict[str, Tensor]) -> Dict[str, str]:
+    """Words of each stream; a stream of no frames has none."""
+    spoken = {name: log_probs for name, log_probs in streams.items() if len(log_probs)}
+    return {**dict.fromkeys(streams, ""), **(decoder(spoken) if spoken else {})}
+
+
+def report(what: str, streams: List[str]) -> None:
+    """One line that counts and names the streams that something happened to."""
+    if streams:
+        print(f"{len(streams)} streams {what}: {' '.join(streams)}")
+
+
+def seglst_entry(stream: str, words: str, duration: float) -> Dict[str, Any]:
+    """The SegLST entry of the stream ``<recording>_<k>``."""
+    recording, _, speaker = stream.rpartition("_")
+    return {
+        "session_id": recording,
+        "speaker": speaker,
+        "start_time": 0.0,
+        "end_time": round(duration, 3),
+        "words": words,
+    }
