@@ -15,14 +15,14 @@ from scipy.signal import resample_poly
 
 from ume.activity import SAMPLING_RATE, detect_speech
 from ume.corpora.folder import Utterance, write_data_folder
-from ume.corpora.grammar import sentences
+from ume.corpora.grammar import sentences, transcript
 from ume.corpora.voices import PARTS, SEXES, VARIANTS, Voice, make_voices
 from ume.errors import UmeError
 from ume.files import atomic_folder
 
 SHORTEST, LONGEST = 2.0, 6.0  # seconds
-SPARE = 2  # sentences drawn per sentence kept: some are too short or too long for a voice
-MARGIN = 0.1  # seconds of silence kept before and after the speech
+SPARE = 3  # sentences spoken per sentence kept
+MARGIN = (0.1, 0.6)  # seconds of silence before and after the speech, as recordings have
 WORKER = Path(__file__).with_name("espeak_worker.py")
 
 
@@ -63,7 +63,7 @@ def main(config: Config) -> None:
         spoken = dict(zip(everyone, pool.map(
             lambda index: record(
                 everyone[index], texts[index * share : (index + 1) * share],
-                config.utterances, folder, output,
+                config.utterances, [config.seed, index], folder, output,
             ),
             range(len(everyone)),
         )))  # fmt: skip
@@ -86,37 +86,55 @@ def check_speakers(part: str, count: int) -> None:
 
 
 def record(
-    voice: Voice, texts: List[str], count: int, folder: Path, home: Path
+    voice: Voice, texts: List[str], count: int, seed: List[int], folder: Path, home: Path
 ) -> List[Utterance]:
-    """Speak the first ``count`` of ``texts`` that last 2 to 6 s; audio goes to ``folder``.
+    """Speak ``texts``, keep ``count`` of them and write their audio to ``folder``.
 
     ``home`` is where ``folder`` will be in the end: the paths in the manifests.
     """
+    rng = np.random.default_rng(seed)
+    spoken = [with_margins(audio, rng) for audio in speak(voice, texts)]
+    chosen = choose([len(audio) / SAMPLING_RATE for audio in spoken], count, rng)
+    if len(chosen) < count:
+        raise UmeError(f"voice {voice.voice} has only {len(chosen)} sentences of {SHORTEST:g} to "
+                       f"{LONGEST:g} s; give fewer --utterances")
     utterances: List[Utterance] = []
-    for text, audio in zip(texts, speak(voice, texts)):
-        if len(utterances) == count or not SHORTEST <= len(audio) / SAMPLING_RATE <= LONGEST:
-            continue
-        name = f"{voice.speaker}-{len(utterances):03d}"
+    for number, index in enumerate(chosen):
+        name = f"{voice.speaker}-{number:03d}"
         path = Path("audio") / voice.speaker / f"{name}.flac"
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(folder / path, audio, SAMPLING_RATE, subtype="PCM_16")
+        soundfile.write(folder / path, spoken[index], SAMPLING_RATE, subtype="PCM_16")
         utterances.append(Utterance(
-            name, voice.speaker, voice.gender, text, home / path, len(audio),
-            detect_speech(audio), "vad",
+            name, voice.speaker, voice.gender, transcript(texts[index]), home / path,
+            len(spoken[index]), detect_speech(spoken[index]), "vad",
         ))  # fmt: skip
-    if len(utterances) < count:
-        raise UmeError(f"voice {voice.voice} has only {len(utterances)} sentences of "
-                       f"{SHORTEST:g} to {LONGEST:g} s; give fewer --utterances")
     return utterances
 
 
+def choose(durations: List[float], count: int, rng: np.random.Generator) -> List[int]:
+    """``count`` of the utterances of 2 to 6 s, spread over that range, as indices.
+
+    Left alone most sentences last about as long as the others, so that two voices which start
+    together also end together: nothing to learn for diarization.
+    """
+    left = [i for i, duration in enumerate(durations) if SHORTEST <= duration <= LONGEST]
+    chosen: List[int] = []
+    for share in (rng.permutation(count) + rng.uniform(size=count)) / count:
+        if left:
+            target = SHORTEST + share * (LONGEST - SHORTEST)
+            chosen.append(min(left, key=lambda i: abs(durations[i] - target)))
+            left.remove(chosen[-1])
+    return chosen
+
+
 def speak(voice: Voice, texts: List[str]) -> Iterator[np.ndarray]:
-    """``texts`` spoken in turn: 16 kHz samples in [-1, 1), (T,), at most 0.1 s silent at the ends.
+    """``texts`` spoken in turn: 16 kHz samples in [-1, 1), (T,).
 
     One process per voice, so that what espeak-ng draws by chance does not depend on other voices.
     """
     settings: Dict = {name: getattr(voice, name) for name in ("voice", "pitch", "range", "rate")}
-    lines = [json.dumps({"text": text.lower() + ".", **settings}) + "\n" for text in texts]
+    pause = f'<break time="{voice.pause}ms"/>'
+    lines = [json.dumps({"text": text.replace(",", pause), **settings}) + "\n" for text in texts]
     worker = subprocess.run(
         [sys.executable, str(WORKER)], input="".join(lines).encode(), capture_output=True
     )
@@ -129,13 +147,13 @@ def speak(voice: Voice, texts: List[str]) -> Iterator[np.ndarray]:
         (length,) = struct.unpack_from("<I", worker.stdout, position)
         samples = np.frombuffer(worker.stdout, dtype="<i2", count=length, offset=position + 4)
         position += 4 + 2 * length
-        yield trim(resample_poly(samples / 32768, SAMPLING_RATE, rate))
+        yield resample_poly(samples / 32768, SAMPLING_RATE, rate)
 
 
-def trim(audio: np.ndarray) -> np.ndarray:
-    """Cut digital silence at both ends of ``audio`` (T,) down to ``MARGIN`` seconds."""
+def with_margins(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """``audio`` (T,) with its digital silence at both ends replaced by margins drawn at random."""
     heard = np.flatnonzero(np.abs(audio) > 1e-3)
     if not len(heard):
         return audio[:0]
-    margin = round(MARGIN * SAMPLING_RATE)
-    return audio[max(0, heard[0] - margin) : heard[-1] + 1 + margin]
+    margins = (rng.uniform(*MARGIN, size=2) * SAMPLING_RATE).astype(int)
+    return np.pad(audio[heard[0] : heard[-1] + 1], tuple(margins))

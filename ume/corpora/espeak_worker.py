@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import List
 
 SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: synthesis returns when all samples are delivered
-UTF8 = 1
+UTF8_SSML = 0x11  # espeakCHARS_UTF8 | espeakSSML
 PARAMETERS = {"rate": 1, "pitch": 3, "range": 4}  # espeak_PARAMETER
 VOLUME, QUIETER = 2, 60  # at the usual 100 the loudest voices clip
 
@@ -56,7 +56,7 @@ def main() -> None:
         library.espeak_SetParameter(VOLUME, QUIETER, 0)
         text = request["text"].encode()
         chunks.clear()
-        if library.espeak_Synth(text, len(text) + 1, 0, 0, 0, UTF8, None, None) != 0:
+        if library.espeak_Synth(text, len(text) + 1, 0, 0, 0, UTF8_SSML, None, None) != 0:
             raise SystemExit(f"espeak-ng could not speak {request['text']!r}")
         samples = b"".join(chunks)
         sys.stdout.buffer.write(struct.pack("<I", len(samples) // 2) + samples)

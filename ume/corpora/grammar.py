@@ -4,19 +4,20 @@ from typing import Dict, List
 
 import numpy as np
 
-# Upper-case words are rules, lower-case words are spoken. One alternative per ';'.
+# Upper-case words are rules, lower-case words are spoken, a comma is a pause. One alternative
+# per ';'.
 GRAMMAR: Dict[str, str] = {
-    "SENTENCE": "WHO DID WHAT PLACE; WHO DID WHAT WHEN; WHEN WHO DID WHAT PLACE; "
+    "SENTENCE": "WHO DID WHAT PLACE; WHO DID WHAT WHEN; WHEN , WHO DID WHAT PLACE; "
     "WHO MOVED PLACE WHEN; WHO and WHO MOVED PLACE WHEN; HOW WHO DID COUNT THINGS PLACE; "
-    "WHO DID COUNT THINGS WHEN; did WHO DO WHAT WHEN; please DO WHAT before you DO COUNT THINGS; "
-    "WHO said that WHO DID WHAT; WHO thought that WHO MOVED PLACE; "
+    "WHO DID COUNT THINGS WHEN; did WHO DO WHAT WHEN; please DO WHAT , before you DO COUNT THINGS; "
+    "WHO said that WHO DID WHAT PLACE; WHO thought that WHO MOVED PLACE; "
     "the COLOUR THING was PLACE WHEN; there were COUNT COLOUR THINGS PLACE; "
-    "when WHO MOVED PLACE WHO DID WHAT; if it SKY tomorrow we will DO WHAT PLACE; "
-    "WHO would like to DO WHAT LATER; WHO could not DO WHAT because it SKIED; "
+    "when WHO MOVED PLACE , WHO DID WHAT; if it SKY tomorrow , we will DO WHAT PLACE; "
+    "WHO would like to DO WHAT LATER; WHO could not DO WHAT , because it SKIED; "
     "it was QUALITY and QUALITY PLACE WHEN; why did WHO DO WHAT PLACE; "
-    "where can WHO DO COUNT COLOUR THINGS; WHO never DID WHAT but HOW MOVED PLACE; "
-    "my PERSON and I DID WHAT WHEN; we must DO WHAT and DO WHAT LATER; "
-    "let us DO WHAT while WHO DID WHAT",
+    "where can WHO DO COUNT COLOUR THINGS; WHO never DID WHAT , but HOW MOVED PLACE; "
+    "my PERSON and I DID WHAT WHEN; we must DO WHAT PLACE , and DO WHAT LATER; "
+    "let us DO WHAT PLACE , while WHO DID WHAT",
     "WHO": "the PERSON; the QUALITY PERSON; a PERSON; my PERSON; our PERSON; NAME; NAME; "
     "every PERSON",
     "WHAT": "the THING; the COLOUR THING; this COLOUR THING; his THING; her THING; my QUALITY PERSON; "
@@ -69,7 +70,7 @@ RULES: Dict[str, List[List[str]]] = {
 def vocabulary() -> List[str]:
     """All words the grammar can say, upper case, sorted."""
     symbols = {symbol for rule in RULES.values() for words in rule for symbol in words}
-    return sorted(symbol.upper() for symbol in symbols - set(RULES))
+    return sorted(symbol.upper() for symbol in symbols - set(RULES) - {","})
 
 
 def expand(symbol: str, rng: np.random.Generator) -> List[str]:
@@ -82,9 +83,18 @@ def expand(symbol: str, rng: np.random.Generator) -> List[str]:
 
 
 def sentences(count: int, seed: int) -> List[str]:
-    """``count`` different sentences, upper case; no two are the same."""
+    """``count`` different sentences as they are spoken: lower case, commas for pauses."""
     rng = np.random.default_rng([seed, 0])
     found: Dict[str, None] = {}  # a set that keeps its order
     while len(found) < count:
-        found[" ".join(expand("SENTENCE", rng)).upper()] = None
+        found[" ".join(expand("SENTENCE", rng)).replace(" ,", ",") + "."] = None
     return list(found)
+
+
+def transcript(sentence: str) -> str:
+    """The words of a spoken sentence: upper case, one space between them.
+
+    >>> transcript("at midnight, anna sang.")
+    'AT MIDNIGHT ANNA SANG'
+    """
+    return sentence.replace(",", "").rstrip(".").upper()

@@ -31,11 +31,12 @@ VARIANTS: Dict[str, Dict[str, List[str]]] = {
 PITCH = {"F": (42.0, 66.0), "M": (36.0, 60.0)}  # espeak-ng's scale; 50 is the variant's own pitch
 RANGE = (40, 70)  # how lively the intonation is; 50 is usual
 RATE = (125, 165)  # words per minute
+PAUSE = (250, 600)  # milliseconds at a comma
 
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker; ``voice``, ``pitch``, ``range`` and ``rate`` are what espeak-ng is told."""
+    """One speaker; ``voice``, ``pitch``, ``range``, ``rate`` and ``pause`` are what it is told."""
 
     speaker: str
     gender: str
@@ -43,6 +44,7 @@ class Voice:
     pitch: int
     range: int
     rate: int
+    pause: int
 
 
 def make_voices(part: str, count: int, seed: int) -> List[Voice]:
@@ -73,5 +75,6 @@ def voices_of_sex(part: str, sex: str, count: int, seed: int) -> List[Voice]:
             pitch=round(low + stretch * (high - low)),
             range=int(rng.integers(RANGE[0], RANGE[1] + 1)),
             rate=int(rng.integers(RATE[0], RATE[1] + 1)),
+            pause=int(rng.integers(PAUSE[0], PAUSE[1] + 1)),
         ))  # fmt: skip
     return voices
