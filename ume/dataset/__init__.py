@@ -1,0 +1,1 @@
+"""Cuts as batches."""

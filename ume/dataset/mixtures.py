@@ -1,0 +1,127 @@
+"""Mixture cuts as examples: sources decoded once, their sum, activity and words of a window."""
+
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import ume.compat  # noqa: F401  (before lhotse)
+import numpy as np
+from lhotse import CutSet, SupervisionSegment, load_manifest
+from lhotse.cut import Cut, MixedCut, MixTrack, PaddingCut
+
+from ume.activity import (
+    FRAME_SAMPLES, SAMPLING_RATE, num_frames, segments_to_frames,
+)  # fmt: skip
+from ume.dataset.batch import Example
+from ume.errors import UmeError
+from ume.files import PathLike, existing
+from ume.mixing.cuts import activity_frames, speech_segments
+
+SEX_PAIRS = ("all", "opposite", "same")
+
+
+def read_cuts(path: PathLike) -> List[Cut]:
+    """All cuts of a manifest; :class:`UmeError` if it is missing, damaged or empty."""
+    existing(path, "steps/simulate.sh")
+    try:
+        manifest = load_manifest(path)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise UmeError(f"{path} is not a manifest ({error}); steps/simulate.sh makes it") from None
+    if not isinstance(manifest, CutSet) or not len(manifest):
+        raise UmeError(f"{path} holds no cuts; steps/simulate.sh makes it")
+    return list(manifest)
+
+
+def filter_cuts(cuts: Sequence[Cut], sex_pairs: str) -> List[Cut]:
+    """Mixtures whose speakers are of both sexes (``opposite``), of one (``same``), or ``all``."""
+    if sex_pairs not in SEX_PAIRS:
+        raise UmeError(f"sex pairs {sex_pairs!r}: give one of {', '.join(SEX_PAIRS)}")
+
+    def of_both(cut: Cut) -> bool:
+        return len({supervision.gender for supervision in cut.supervisions}) > 1
+
+    return [cut for cut in cuts if sex_pairs == "all" or of_both(cut) == (sex_pairs == "opposite")]
+
+
+def reference_activity(path: PathLike) -> Dict[str, np.ndarray]:
+    """Cut id -> speech activity (F, S), bool, of all cuts of a manifest."""
+    return {cut.id: activity_frames(cut) for cut in read_cuts(path)}
+
+
+def num_samples(cut: Cut) -> int:
+    """Samples of a cut."""
+    return round(cut.duration * SAMPLING_RATE)
+
+
+def tracks_of(cut: Cut) -> List[MixTrack]:
+    """The tracks of a mixture that hold sound; a cut that is no mixture is its own track."""
+    tracks = cut.tracks if isinstance(cut, MixedCut) else [MixTrack(cut)]
+    return [track for track in tracks if not isinstance(track.cut, PaddingCut)]
+
+
+def load_example(cut: Cut, start: int = 0, stop: Optional[int] = None) -> Example:
+    """The samples [``start``, ``stop``) of a mixture cut, and only those are decoded.
+
+    Sources are the tracks that have a supervision; what has none (noise) is in the mixture only.
+    """
+    stop = num_samples(cut) if stop is None else stop
+    mixture = np.zeros(stop - start, dtype=np.float32)  # (T,)
+    sources: List[np.ndarray] = []
+    supervisions: List[SupervisionSegment] = []
+    for track in tracks_of(cut):
+        audio = load_track(track, start, stop)  # (T,)
+        mixture += audio
+        if track.cut.supervisions:
+            sources.append(audio)
+            supervisions.append(track.cut.supervisions[0].with_offset(track.offset))
+    activity = np.zeros((num_frames(stop - start), len(sources)), dtype=bool)  # (F, S)
+    for s, supervision in enumerate(supervisions):
+        shifted = [(b - start / SAMPLING_RATE, e - start / SAMPLING_RATE)
+                   for b, e in speech_segments(supervision)]  # fmt: skip
+        activity[:, s] = segments_to_frames(shifted, stop - start)
+    return Example(
+        id=cut.id,
+        audio=mixture,
+        sources=np.stack(sources),
+        activity=activity,
+        texts=[text_inside(supervision, start, stop) for supervision in supervisions],
+        speakers=[supervision.speaker for supervision in supervisions],
+    )
+
+
+def load_track(track: MixTrack, start: int, stop: int) -> np.ndarray:
+    """Samples [``start``, ``stop``) of the mixture's time from one track, (T,), zero outside it."""
+    audio = np.zeros(stop - start, dtype=np.float32)
+    first = round(track.offset * SAMPLING_RATE)  # of the track, in the mixture's time
+    begin, end = max(start, first), min(stop, first + num_samples(track.cut))
+    if begin < end:
+        part = track.cut.truncate(
+            offset=(begin - first) / SAMPLING_RATE,
+            duration=(end - begin) / SAMPLING_RATE,
+            preserve_id=True,
+        )
+        audio[begin - start : end - start] = part.load_audio()[0, : end - begin]
+    return audio
+
+
+def text_inside(supervision: SupervisionSegment, start: int, stop: int) -> Optional[str]:
+    """The words, or None if any speech lies outside samples [``start``, ``stop``)."""
+    speech = speech_segments(supervision)
+    if speech and (round(speech[0][0] * SAMPLING_RATE) < start
+                   or round(speech[-1][1] * SAMPLING_RATE) > stop):  # fmt: skip
+        return None
+    return supervision.text
+
+
+def draw_window(cut: Cut, length: int, rng: np.random.Generator) -> Tuple[int, int]:
+    """A random window of ``length`` samples around a frame in which most speakers speak at once.
+
+    Returns [start, stop) in samples; the whole cut where it is not longer than ``length``.
+    """
+    samples = num_samples(cut)
+    if samples <= length:
+        return 0, samples
+    together = activity_frames(cut).sum(axis=1)  # (F,)
+    frame = rng.choice(np.flatnonzero(together == together.max()))
+    earliest = max(0, (frame + 1) * FRAME_SAMPLES - length)
+    latest = min(frame * FRAME_SAMPLES, samples - length)
+    start = int(rng.integers(min(earliest, latest), latest + 1))
+    return start, start + length
