@@ -13,7 +13,8 @@ from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import WhisperLogMel
 from ume.nn.lengths import num_frames, valid_frames
 
-MAX_FRAMES = 1500  # positions of the encoder: 30 s
+WINDOW = 30 * SAMPLING_RATE  # samples that Whisper was trained on, and the most it takes
+MAX_FRAMES = 1500  # its positions: one for 20 ms
 
 
 @dataclass
@@ -111,11 +112,11 @@ class WhisperEncoder(Encoder):
 
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
         """See :class:`Encoder`; :class:`UmeError` if a clip is longer than 30 s."""
-        longest = int(audio_lens.max()) / SAMPLING_RATE
-        if longest > MAX_FRAMES * self.frame_shift:
+        longest = int(audio_lens.max())
+        if longest > WINDOW:
             raise UmeError(
-                f"a clip of {longest:.1f} s is too long for Whisper, which takes 30 s; "
-                "set max_duration to 30 or less"
+                f"a clip of {longest / SAMPLING_RATE:.1f} s is too long for Whisper, which takes "
+                "30 s; set max_duration to 30 or less"
             )
         features, mel_lens = self.features(audio, audio_lens)  # (B, F_mel, 80)
         lens = num_frames(mel_lens, 2)

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Let Whisper's own decoder transcribe separated voices, true sources or mixtures, by jobs.
+set -euo pipefail
+
+input=separated
+whisper=auto
+nj=2
+num_threads=1
+cmd=${decode_cmd:-run.py}
+force=false
+help_message="usage: steps/cascade.sh [options] <experiment folder> <cuts> <hypothesis folder>
+  --input KIND              separated, sources or mixture (see 'ume cascade --help')
+  --whisper MODEL           folder or file with a Whisper model, or auto
+  --nj N                    jobs
+  --num-threads N           threads of a job
+  --cmd LAUNCHER            \$decode_cmd
+  --force true              redo what is done"
+. "$(dirname "$0")/../utils/parse_options.sh"
+[[ $# -eq 3 ]] || die "expected <experiment folder> <cuts> <hypothesis folder>; see --help"
+exp=$1 cuts=$2 hyp=$3
+name=cascade-$(basename "$(dirname "$hyp")")-$input
+read -ra launcher <<<"$cmd"
+inputs=("$cuts")
+if [[ $input == separated ]]; then
+  inputs+=("$hyp/meta.json" "$hyp/hyp.rttm")
+fi
+
+ume stage --dir "$exp" --name "$name" --force "$force" --made-by "steps/infer.sh" \
+  --input "${inputs[@]}" --output "$hyp/cascade" -- \
+  "${launcher[@]}" JOB=1:"$nj" "$exp/log/$name.JOB.log" \
+  ume cascade --hyp "$hyp" --cuts "$cuts" --input "$input" --whisper "$whisper" \
+  --num-threads "$num_threads" --job JOB --num-jobs "$nj"
+
+ume stage --dir "$exp" --name "$name-merge" --force "$force" \
+  --input "$hyp/cascade" --output "$hyp/words/whisper.json" -- \
+  ume cascade --hyp "$hyp" --cuts "$cuts" --input "$input" --job 0 --num-jobs "$nj"
