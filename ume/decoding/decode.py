@@ -1,4 +1,4 @@
-"""Turn the CTC log-probabilities of a hypothesis folder into words: ``words/<method>.json``."""
+"""Turn the CTC log-probabilities of a hypothesis folder into words, ``words/<method>.json``."""
 
 import time
 from dataclasses import dataclass
@@ -41,9 +41,9 @@ class Config:
     max_duration: float = 60.0
     """Seconds of speech in one batch."""
     job: int = 1
-    """Decode share JOB of `num_jobs`; 0 merges the shares of all jobs."""
+    """This job, from 1; 0 joins the words of all jobs that have run."""
     num_jobs: int = 1
-    """Number of jobs; the words do not depend on it."""
+    """Jobs in all; job j takes every num_jobs-th stream."""
 
 
 def main(config: Config) -> None:
@@ -51,26 +51,31 @@ def main(config: Config) -> None:
     if not 0 <= config.job <= config.num_jobs:
         raise UmeError(f"--job {config.job} is not between 0 and --num-jobs {config.num_jobs}")
     if config.job > 0:
-        write_json(share(config, config.job), decode(config))
+        segments = decode(config)
+        write_json(share(config, config.job), {"num_jobs": config.num_jobs, "segments": segments})
     if config.job == 0 or config.num_jobs == 1:
         merge(config)
 
 
 def share(config: Config, job: int) -> Path:
     """The file of one job's words."""
-    return Path(config.hyp) / "words" / f"{config.method}.{job}.json"
+    return Path(config.hyp) / "words" / config.method / f"{job}.json"
+
+
+def read_share(config: Config, job: int) -> Dict[str, Any]:
+    made_by = f"ume decode --method {config.method} --job {job}"
+    return read_json(existing(share(config, job), made_by))
 
 
 def merge(config: Config) -> None:
-    """Join the shares of all jobs as ``words/<method>.json``, sorted, and remove them."""
-    shares = [share(config, job) for job in range(1, config.num_jobs + 1)]
-    for job, path in enumerate(shares, 1):
-        existing(path, made_by=f"ume decode --method {config.method} --job {job}")
-    entries = [entry for path in shares for entry in read_json(path)]
-    entries.sort(key=lambda entry: (entry["session_id"], entry["speaker"]))
-    write_json(Path(config.hyp) / "words" / f"{config.method}.json", entries)
-    for path in shares:
-        path.unlink()
+    """Join the shares of all jobs, as many as the first one tells, to ``words/<method>.json``."""
+    num_jobs = read_share(config, 1)["num_jobs"]
+    shares = [read_share(config, job) for job in range(1, num_jobs + 1)]
+    if any(each["num_jobs"] != num_jobs for each in shares):
+        raise UmeError(f"{share(config, 1).parent} mixes two runs; decode all jobs again")
+    segments = [segment for each in shares for segment in each["segments"]]
+    segments.sort(key=lambda segment: (segment["session_id"], segment["speaker"]))
+    write_json(Path(config.hyp) / "words" / f"{config.method}.json", segments)
 
 
 def decode(config: Config) -> List[Dict[str, Any]]:

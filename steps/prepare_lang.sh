@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Make a lang folder from the text of the training part: tokens, lexicon, n-gram and HLG.
+set -euo pipefail
+
+type=char
+vocab_size=500
+ngram=3
+dev_text=
+force=false
+help_message="usage: steps/prepare_lang.sh [options] <text> <lang folder>
+  --type char|bpe           tokens: characters, or BPE units
+  --vocab-size N            number of BPE units
+  --ngram N                 order of the n-gram
+  --dev-text FILE           print this text's OOV rate and perplexity
+  --force true              redo what is done"
+. "$(dirname "$0")/../utils/parse_options.sh"
+[[ $# -eq 2 ]] || die "expected <text> <lang folder>; see --help"
+text=$1 lang=$2
+
+options=(--text "$text" --lang "$lang" --type "$type" --vocab-size "$vocab_size" --ngram "$ngram")
+[[ -z $dev_text ]] || options+=(--dev-text "$dev_text")
+
+ume stage --dir "$(dirname "$lang")" --name "$(basename "$lang")" --force "$force" \
+  --made-by "the recipe's corpus stage" \
+  --input "$text" ${dev_text:+"$dev_text"} --output "$lang" -- \
+  ume prepare-lang "${options[@]}"
