@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple
 
 import numpy as np
 import pytest
@@ -33,7 +33,9 @@ class Mixture(NamedTuple):
     voices: np.ndarray  # (S, T) as read back from the hypothesis
 
 
-class TestSet(NamedTuple):
+class Material(NamedTuple):
+    """Files of a test set, and what they say."""
+
     cuts: Path
     hyp: Path
     mixtures: List[Mixture]
@@ -95,7 +97,7 @@ def write_hypothesis(folder: Path, mixtures: List[Mixture], source: str, streams
     (folder / "words" / "1best.json").write_text(json.dumps(entries))
 
 
-def make_test_set(folder: Path, size: int = 6, name: str = "test_max") -> TestSet:
+def make_test_set(folder: Path, size: int = 6, name: str = "test_max") -> Material:
     """Cuts, the hypothesis ``separated`` and the controls ``sources`` and ``mixture``."""
     made = [make_mixture(folder, index) for index in range(size)]
     cuts = folder / "cuts.jsonl.gz"
@@ -122,9 +124,14 @@ def make_test_set(folder: Path, size: int = 6, name: str = "test_max") -> TestSe
         hyp / "mixture", mixtures, "mixture",
         {m.id: {"1": " ".join(m.texts.values())} for m in mixtures},
     )  # fmt: skip
-    return TestSet(cuts, hyp, mixtures)
+    return Material(cuts, hyp, mixtures)
 
 
 @pytest.fixture
-def test_set(tmp_path: Path) -> TestSet:
+def test_set(tmp_path: Path) -> Material:
     return make_test_set(tmp_path)
+
+
+@pytest.fixture(name="make_test_set")
+def make_test_set_fixture() -> Callable[..., Material]:
+    return make_test_set

@@ -1,6 +1,6 @@
 """Results that add up over recordings: numerator parts over a denominator."""
 
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from operator import add
 from typing import Dict, Tuple, TypeVar
 
@@ -19,7 +19,7 @@ class Ratio:
     @property
     def numbers(self) -> Tuple[float, ...]:
         """The parts, then the denominator."""
-        return astuple(self)
+        return tuple(vars(self).values())
 
     @property
     def numerator(self) -> float:

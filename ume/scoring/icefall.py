@@ -23,7 +23,7 @@ def write_result_files(
     write_text(folder / f"recogs-{name}", recogs(streams))
     errors, details = error_stats(streams)
     write_text(folder / f"errs-{name}", details)
-    summary = f"settings\tWER\n{method}\t{100 * errors.rate:.2f}\n"
+    summary = f"settings\tWER\n{method}\t{_percent(errors)}\n"
     write_text(folder / f"wer-summary-{name}", summary)
     return errors
 
@@ -62,7 +62,7 @@ def error_stats(streams: List[Transcript]) -> Tuple[WordErrors, str]:
         length=sum(len(stream.reference) for stream in streams),
     )
     lines = [
-        f"%WER = {100 * errors.rate:.2f}",
+        f"%WER = {_percent(errors)}",
         f"Errors: {errors.insertions} insertions, {errors.deletions} deletions, "
         f"{errors.substitutions} substitutions, over {errors.length} reference words "
         f"({sum(correct.values())} correct)",
@@ -85,6 +85,10 @@ def error_stats(streams: List[Transcript]) -> Tuple[WordErrors, str]:
         *_word_stats(correct, inserted, deleted, swapped),
     ]
     return errors, "\n".join(lines) + "\n"
+
+
+def _percent(errors: WordErrors) -> str:
+    return f"{100 * errors.rate:.2f}" if errors.length else "n/a"
 
 
 def _by_count(counts: Counter) -> List[tuple]:

@@ -105,6 +105,12 @@ def _diarization(reference: Reference, speech: Speech) -> Dict[Figure, Ratio]:
 
 
 def _separation(reference: Reference, task: Task) -> Dict[Figure, Ratio]:
+    streams = task.hypothesis.streams
+    if len(streams) != len(reference.speakers):
+        raise UmeError(
+            f"{task.hypothesis.path} has {len(streams)} streams, cut {reference.id} "
+            f"{len(reference.speakers)} speakers; use a model for as many"
+        )
     sources, mixture = load_sources(task.cut)  # (S, T), (T,)
     active = reference.activity()  # (S, T)
     estimates = task.hypothesis.audio(reference.id, reference.num_samples)
@@ -116,7 +122,7 @@ def _separation(reference: Reference, task: Task) -> Dict[Figure, Ratio]:
         for (name, region), average in score.averages.items()
         if average.count
     }
-    found = activity(task.speech, task.hypothesis.streams, reference.num_samples)
+    found = activity(task.speech, streams, reference.num_samples)
     agree = labels_agree(separated.permutation, active, found)
     results[Figure("label agreement", "separated")] = Average(float(agree), 1)
     return results

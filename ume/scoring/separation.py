@@ -35,9 +35,7 @@ def score_separation(
         at least one other speak; sources with less than ``MIN_OVERLAP`` of them are left out
         there. A silent source has no SI-SDR and is left out everywhere.
     """
-    voices, truth, mixed = (
-        torch.from_numpy(np.asarray(x, dtype=np.float64)) for x in (estimates, sources, mixture)
-    )  # (S, T), (S, T), (T,)
+    voices, truth, mixed = map(_tensor, (estimates, sources, mixture))  # (S, T), (S, T), (T,)
     # A silent source has a row of NaN, the same for every estimate: whichever is left is its own.
     pairs = pairwise_si_sdr(voices[None], truth[None]).nan_to_num(0.0)  # (1, S, S)
     perm, _ = best_permutation(-pairs)  # (1, S)
@@ -73,10 +71,14 @@ def labels_agree(
         permutation: of each source, its estimate by SI-SDR.
         activity, found: ``(S, T)`` bool, reference and hypothesis.
     """
-    together = torch.from_numpy(activity.astype(np.float64) @ found.T.astype(np.float64))  # (S, S)
+    together = _tensor(activity) @ _tensor(found).T  # (S, S) samples of both
     _, best = best_permutation(-together)
     by_audio = sum(together[source, k].item() for source, k in enumerate(permutation))
     return by_audio >= -best.item()
+
+
+def _tensor(signal: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(signal, dtype=np.float64))
 
 
 def _average(decibels: Tensor) -> Average:

@@ -1,0 +1,281 @@
+"""``ume score`` on a synthetic set: every figure against the libraries; bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+import fast_bss_eval
+import numpy as np
+import pytest
+import soundfile
+from lhotse import CutSet
+from pyannote.core import Annotation, Segment, Timeline
+from pyannote.metrics.diarization import DiarizationErrorRate
+
+from ume.__main__ import main as ume
+from ume.scoring.score import Config, main
+
+
+def config(test_set: Any, **options: Any) -> Config:
+    hyp = test_set.hyp
+    return Config(str(test_set.cuts), str(hyp / "separated"), str(hyp), **options)
+
+
+def scored(test_set: Any, **options: Any) -> Dict[str, Any]:
+    main(config(test_set, **options))
+    return json.loads((test_set.hyp / "scores.json").read_text())
+
+
+def find(scores: Dict[str, Any], **keys: Any) -> Dict[str, Any]:
+    keys = {"subset": "all", **keys}
+    (entry,) = [m for m in scores["metrics"] if all(m.get(k) == v for k, v in keys.items())]
+    return entry
+
+
+def annotation(speech: Dict[str, list]) -> Annotation:
+    result = Annotation()
+    for speaker, segments in speech.items():
+        for track, segment in enumerate(segments):
+            result[Segment(*segment), f"{speaker}{track}"] = speaker
+    return result
+
+
+@pytest.mark.parametrize("collar", [0.0, 0.25])
+def test_der(test_set: Any, collar: float) -> None:
+    scores = scored(test_set)
+    metric = DiarizationErrorRate(collar=2 * collar)
+    for m in test_set.mixtures:
+        uem = Timeline([Segment(0, m.duration)])
+        metric(annotation(m.speech), annotation(m.hyp_speech), uem=uem)
+    entry = find(scores, name="DER", row="hypothesis", collar=collar)
+    assert entry["value"] == pytest.approx(100 * abs(metric), abs=0.01)
+    total = metric["total"]
+    assert entry["parts"]["miss"] == pytest.approx(100 * metric["missed detection"] / total)
+    assert entry["parts"]["false_alarm"] == pytest.approx(100 * metric["false alarm"] / total)
+    assert entry["parts"]["confusion"] == pytest.approx(100 * metric["confusion"] / total)
+    assert find(scores, name="DER", row="all-silent", collar=collar)["value"] == 100
+
+
+def test_all_speak_by_hand(test_set: Any) -> None:
+    speech = sum(e - s for m in test_set.mixtures for x in m.speech.values() for s, e in x)
+    whole = sum(2 * m.duration for m in test_set.mixtures)
+    entry = find(scored(test_set), name="DER", row="all-speak", collar=0.0)
+    assert entry["value"] == pytest.approx(100 * (whole - speech) / speech, abs=0.001)
+
+
+def test_separation(test_set: Any) -> None:
+    scores = scored(test_set)
+    gains = []
+    for m in test_set.mixtures:
+        mixture = m.sources.sum(axis=0)
+        after = fast_bss_eval.si_sdr(m.sources, m.voices, zero_mean=True)
+        before = [fast_bss_eval.si_sdr(s[None], mixture[None], zero_mean=True)[0]
+                  for s in m.sources]  # fmt: skip
+        gains.append(after - before)
+    entry = find(scores, name="SI-SDRi", row="separated", region="whole")
+    assert entry["value"] == pytest.approx(np.mean(gains), abs=0.01)
+    assert find(scores, name="SI-SDRi", row="gate only", region="overlap")["value"] == 0
+    assert find(scores, name="SI-SDRi", row="gate only", region="whole")["value"] > 0.5
+    assert find(scores, name="label agreement")["value"] == 100
+
+
+def test_words(test_set: Any) -> None:
+    scores = scored(test_set)
+    expected = {  # of eight words: one inserted and one deleted; none; four of each; none
+        ("cpWER", "separated"): 25.0, ("cpWER", "sources"): 0.0,
+        ("cpWER", "mixture"): 100.0, ("ORC-WER", "mixture"): 0.0,
+    }  # fmt: skip
+    for (name, row), value in expected.items():
+        assert find(scores, name=name, row=row, method="1best")["value"] == value
+    parts = find(scores, name="cpWER", row="separated")["parts"]
+    assert parts == {"insertions": 12.5, "deletions": 12.5, "substitutions": 0.0}
+    for suffix in ("1best", "sources-1best", "mixture-1best"):
+        assert (test_set.hyp / "words" / f"errs-test_max-{suffix}.txt").exists()
+    recogs = (test_set.hyp / "words" / "recogs-test_max-1best.txt").read_text()
+    assert recogs.startswith("mix-000_ann:\tref=[")
+
+
+def test_subsets_and_sizes(test_set: Any) -> None:
+    scores = scored(test_set)
+    assert (scores["set"], scores["num_recordings"]) == ("test_max", 6)
+    assert scores["subsets"]["all"] == {"num_recordings": 6, "num_speakers": 4, "num_pairs": 5}
+    assert scores["subsets"]["same-sex"]["num_recordings"] == 3
+    same = find(scores, name="DER", row="hypothesis", collar=0.0, subset="same-sex")
+    assert same["num_pairs"] == 2 and same["interval"][0] <= same["value"] <= same["interval"][1]
+    assert scores["protocol"]["normaliser"] == "ume-en-1"
+    assert scores["hypothesis"]["threshold"] == 0.5
+
+
+def test_per_utterance_table(test_set: Any) -> None:
+    scores = scored(test_set)
+    lines = (test_set.hyp / "per_utterance.csv").read_text().splitlines()
+    header = lines[0].split(",")
+    column = header.index("SI-SDRi_separated_whole")
+    values = [float(line.split(",")[column]) for line in lines[1:]]
+    entry = find(scores, name="SI-SDRi", row="separated", region="whole")
+    assert len(values) == 6 and np.mean(values) == pytest.approx(entry["value"], abs=1e-3)
+
+
+def test_command_line_and_jobs_change_nothing(
+    test_set: Any, capsys: pytest.CaptureFixture
+) -> None:
+    names = ("scores.json", "per_utterance.csv", "words/errs-test_max-1best.txt")
+    scored(test_set)
+    first = [(test_set.hyp / name).read_bytes() for name in names]
+    capsys.readouterr()
+    options = ["--cuts", test_set.cuts, "--hyp", test_set.hyp / "separated", "--out", test_set.hyp]
+    subprocess.run(
+        [sys.executable, "-m", "ume", "score", *map(str, options), "--num-jobs", "3"], check=True
+    )
+    assert [(test_set.hyp / name).read_bytes() for name in names] == first
+
+
+def test_summary(test_set: Any, capsys: pytest.CaptureFixture) -> None:
+    scored(test_set)
+    printed = capsys.readouterr().out
+    assert "%cpWER: 25.00% [ 12 / 48, 6 ins, 6 del, 0 sub ] separated 1best\n" in printed
+    assert "%DER: " in printed and "SI-SDRi: " in printed
+
+
+def test_min_mode_has_no_words(tmp_path: Path, make_test_set: Any) -> None:
+    scores = scored(make_test_set(tmp_path, size=2, name="test_min"))
+    assert not [m for m in scores["metrics"] if "WER" in m["name"]]
+    assert scores["protocol"]["words"].startswith("not scored")
+
+
+def test_without_controls_and_sexes(tmp_path: Path, make_test_set: Any) -> None:
+    test_set = make_test_set(tmp_path, size=2)
+    for name in ("sources", "mixture"):
+        (test_set.hyp / name).rename(tmp_path / name)
+    cuts = [cut.map_supervisions(without_gender) for cut in CutSet.from_file(test_set.cuts)]
+    CutSet.from_cuts(cuts).to_file(test_set.cuts)
+    scores = scored(test_set)
+    assert {m["subset"] for m in scores["metrics"]} == {"all"}
+    assert {m["row"] for m in scores["metrics"] if "WER" in m["name"]} == {"separated"}
+
+
+def without_gender(supervision: Any) -> Any:
+    supervision.gender = None
+    return supervision
+
+
+def edit_json(path: Path, change: Any) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def lose_a_recording(hyp: Path) -> None:
+    edit_json(hyp / "separated/meta.json", lambda meta: meta["recordings"].remove("mix-001"))
+
+
+def add_a_recording(hyp: Path) -> None:
+    edit_json(hyp / "sources/meta.json", lambda meta: meta["recordings"].append("mix-xyz"))
+
+
+def lose_words(hyp: Path) -> None:
+    path = hyp / "separated/words/1best.json"
+    edit_json(path, lambda words: words.__delitem__(slice(0, 2)))
+
+
+def words_twice(hyp: Path) -> None:
+    edit_json(hyp / "separated/words/1best.json", lambda words: words.append(words[0]))
+
+
+def lose_audio(hyp: Path) -> None:
+    (hyp / "separated/audio/mix-001_2.flac").unlink()
+
+
+def cut_audio(hyp: Path) -> None:
+    soundfile.write(hyp / "separated/audio/mix-001_2.flac", np.zeros(100), 16000)
+
+
+def break_audio(hyp: Path) -> None:
+    (hyp / "separated/audio/mix-001_2.flac").write_bytes(b"junk")
+
+
+def lose_rttm(hyp: Path) -> None:
+    (hyp / "separated/hyp.rttm").unlink()
+
+
+def foreign_rttm(hyp: Path) -> None:
+    with open(hyp / "separated/hyp.rttm", "a") as file:
+        file.write("SPEAKER other 1 0.0 1.0 <NA> <NA> 1 <NA> <NA>\n")
+
+
+def lose_meta(hyp: Path) -> None:
+    (hyp / "separated/meta.json").unlink()
+
+
+def three_streams(hyp: Path) -> None:
+    edit_json(hyp / "separated/meta.json", lambda meta: meta.update(num_speakers=3))
+
+
+@pytest.mark.parametrize(
+    "harm, message",
+    [
+        (lose_a_recording, "separated lacks recording mix-001"),
+        (add_a_recording, "sources has, unlike the cuts, recording mix-xyz"),
+        (lose_words, "1best.json lacks recording mix-000"),
+        (words_twice, "has stream 1 of mix-000 twice"),
+        (lose_audio, "mix-001_2.flac does not exist"),
+        (cut_audio, "mix-001_2.flac has"),
+        (break_audio, "mix-001_2.flac cannot be read"),
+        (lose_rttm, "hyp.rttm does not exist"),
+        (foreign_rttm, "hyp.rttm has other"),
+        (lose_meta, "meta.json does not exist"),
+        (three_streams, "3 streams"),
+    ],
+)
+def test_bad_hypothesis_is_one_line(
+    tmp_path: Path, make_test_set: Any, harm: Any, message: str, capsys: pytest.CaptureFixture
+) -> None:
+    test_set = make_test_set(tmp_path, size=2)
+    harm(test_set.hyp)
+    options = ["--cuts", str(test_set.cuts), "--hyp", str(test_set.hyp / "separated")]
+    assert ume(["score", *options, "--out", str(test_set.hyp)]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (test_set.hyp / "scores.json").exists()
+
+
+def without_activity(supervision: Any) -> Any:
+    supervision.alignment = None
+    return supervision
+
+
+def without_text(supervision: Any) -> Any:
+    supervision.text = None
+    return supervision
+
+
+def one_speaker(supervision: Any) -> Any:
+    supervision.speaker = "ann"
+    return supervision
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (without_activity, "no speech activity"),
+        (without_text, "no whole text"),
+        (one_speaker, "different speakers"),
+    ],
+)
+def test_bad_cuts_are_one_line(
+    tmp_path: Path, make_test_set: Any, change: Any, message: str, capsys: pytest.CaptureFixture
+) -> None:
+    test_set = make_test_set(tmp_path, size=2)
+    cuts = [cut.map_supervisions(change) for cut in CutSet.from_file(test_set.cuts)]
+    CutSet.from_cuts(cuts).to_file(test_set.cuts)
+    options = ["--cuts", str(test_set.cuts), "--hyp", str(test_set.hyp / "separated")]
+    assert ume(["score", *options, "--out", str(test_set.hyp)]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_no_cuts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert ume(["score", "--cuts", str(tmp_path / "none"), "--hyp", "x", "--out", "y"]) == 1
+    assert "does not exist; ume simulate makes it" in capsys.readouterr().err
