@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Every check of the project, in environments that it sets up itself.
+# shellcheck disable=SC2329 # functions called by name, through group
 
 set -euo pipefail
 

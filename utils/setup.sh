@@ -21,6 +21,7 @@ Of torch2 only:
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$here/parse_options.sh"
 requirements=${here%/*}/requirements
+uv=uv==0.13.9
 
 case $stack in
 default)
@@ -57,12 +58,12 @@ fi
 # find_python: a Python 3.11 that can make environments, if the machine has one.
 find_python() {
   local candidate check="import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))"
-  for candidate in python3.11 python3 /usr/bin/python3.11; do
+  while IFS= read -r candidate; do
     if "$candidate" -c "$check" 2>/dev/null; then
       printf '%s\n' "$candidate"
       return
     fi
-  done
+  done < <(type -aP python3.11 python3)
   return 1
 }
 
@@ -83,13 +84,20 @@ make_environment() {
   local system
   if system=$(find_python); then
     log "making $dir with $("$system" --version)"
-    "$system" -m venv "$dir"
-  elif command -v uv >/dev/null; then
-    log "making $dir with a Python 3.11 that uv finds or fetches"
-    uv venv --quiet --allow-existing --seed --python 3.11 "$dir"
+    "$system" -m venv "$dir" || die "could not make $dir: see above for the reason"
   else
-    die "no Python 3.11 that can make environments; install python3.11 and python3.11-venv, or uv"
-  fi || die "could not make $dir: see above for the reason"
+    log "making $dir with a Python 3.11 that uv finds or fetches, as the system has none"
+    command -v uv >/dev/null || fetch_uv ||
+      die "no Python 3.11 and no uv; install python3.11 and python3.11-venv, or uv"
+    uv venv --quiet --allow-existing --seed --python 3.11 "$dir" ||
+      die "uv has no Python 3.11 and cannot fetch one; install python3.11 and python3.11-venv"
+  fi
+}
+
+# fetch_uv: by the pip of another Python.
+fetch_uv() {
+  PATH=$dir/uv/bin:$PATH
+  python3 -m venv "$dir/uv" 2>/dev/null && python=$dir/uv/bin/python pip_install "$uv"
 }
 
 pip_install() {
@@ -112,7 +120,7 @@ must_install() {
 
 empty_folder
 make_environment
-command -v uv >/dev/null || pip_install "uv==0.13.9" || die "could not install uv: see above"
+command -v uv >/dev/null || pip_install "$uv" || die "could not install uv: see above"
 if [[ $stack == torch2 ]]; then
   # By pip: it takes the CPU build where uv resolves to the CUDA build of several gigabytes.
   log "installing $torch"
