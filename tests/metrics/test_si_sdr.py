@@ -45,9 +45,7 @@ def test_pairwise_is_si_sdr_of_each_pair() -> None:
     matrix = pairwise_si_sdr(estimate, reference, mask)
     for r in range(3):
         for e in range(3):
-            assert torch.allclose(
-                matrix[:, r, e], si_sdr(estimate[:, e], reference[:, r], mask)
-            )
+            assert torch.allclose(matrix[:, r, e], si_sdr(estimate[:, e], reference[:, r], mask))
 
 
 def test_mask_is_selection() -> None:

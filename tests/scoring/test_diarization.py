@@ -27,7 +27,10 @@ def test_is_spyder(collar: float, speakers: str) -> None:
         expected = spyder.DER(*turns, uem=[(0.0, 10.0)], collar=collar)
         assert errors.parts["miss"] == pytest.approx(expected.miss, abs=1e-3)
         assert errors.parts["false_alarm"] == pytest.approx(expected.falarm, abs=1e-3)
-        assert errors.rate == pytest.approx(expected.der, abs=1e-3)
+        # pyannote maps speakers after the collar is taken out, spyder before: it cannot do better.
+        assert errors.rate <= expected.der + 1e-6
+        if collar == 0:
+            assert errors.rate == pytest.approx(expected.der, abs=1e-6)
 
 
 def test_collar_is_on_each_side() -> None:

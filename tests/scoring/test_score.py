@@ -118,9 +118,7 @@ def test_per_utterance_table(test_set: Any) -> None:
     assert len(values) == 6 and np.mean(values) == pytest.approx(entry["value"], abs=1e-3)
 
 
-def test_command_line_and_jobs_change_nothing(
-    test_set: Any, capsys: pytest.CaptureFixture
-) -> None:
+def test_command_line_and_jobs_change_nothing(test_set: Any, capsys: pytest.CaptureFixture) -> None:
     names = ("scores.json", "per_utterance.csv", "words/errs-test_max-1best.txt")
     scored(test_set)
     first = [(test_set.hyp / name).read_bytes() for name in names]

@@ -22,9 +22,7 @@ def scene(speakers: int = 2) -> tuple:
 
 def oracle(estimates: np.ndarray, sources: np.ndarray, mixture: np.ndarray) -> tuple:
     after, order = fast_bss_eval.si_sdr(sources, estimates, zero_mean=True, return_perm=True)
-    before = [
-        fast_bss_eval.si_sdr(s[None], mixture[None], zero_mean=True)[0] for s in sources
-    ]
+    before = [fast_bss_eval.si_sdr(s[None], mixture[None], zero_mean=True)[0] for s in sources]
     return after.mean(), (after - np.array(before)).mean(), tuple(order.tolist())
 
 

@@ -17,10 +17,12 @@ texts = st.lists(st.sampled_from("ABC"), max_size=4).map(" ".join)
 
 
 def seglst(streams: dict) -> SegLST:
-    return SegLST([
-        {"session_id": "m", "speaker": k, "words": w, "start_time": 0, "end_time": 1}
-        for k, w in streams.items()
-    ])
+    return SegLST(
+        [
+            {"session_id": "m", "speaker": k, "words": w, "start_time": 0, "end_time": 1}
+            for k, w in streams.items()
+        ]
+    )
 
 
 @given(st.lists(texts, min_size=1, max_size=3), st.lists(texts, min_size=1, max_size=3))

@@ -36,9 +36,7 @@ def si_sdr(estimate: Tensor, reference: Tensor, mask: Optional[Tensor] = None) -
     return decibels.masked_fill(_silent(reference), float("nan"))
 
 
-def pairwise_si_sdr(
-    estimates: Tensor, references: Tensor, mask: Optional[Tensor] = None
-) -> Tensor:
+def pairwise_si_sdr(estimates: Tensor, references: Tensor, mask: Optional[Tensor] = None) -> Tensor:
     """SI-SDR in dB of every pair: ``(B, S, T)`` twice -> ``(B, S, S)``.
 
     Entry ``[b, r, e]`` is estimate ``e`` against reference ``r``; ``mask (B, T)`` as in

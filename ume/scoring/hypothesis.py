@@ -45,8 +45,10 @@ class Hypothesis:
         annotation = read_rttm(existing(self.path / "hyp.rttm", made_by="ume infer"))
         unknown = sorted(set(annotation) - set(recordings))
         if unknown:
-            raise UmeError(f"{self.path / 'hyp.rttm'} has {unknown[0]}, unknown to meta.json; "
-                           "run ume infer again")
+            raise UmeError(
+                f"{self.path / 'hyp.rttm'} has {unknown[0]}, unknown to meta.json; "
+                "run ume infer again"
+            )
         return {recording: annotation.get(recording, {}) for recording in recordings}
 
     def audio(self, recording: str, num_samples: int) -> np.ndarray:
@@ -55,10 +57,12 @@ class Hypothesis:
         Raises:
             UmeError: a file is missing, unreadable, or not of the mixture's length and rate.
         """
-        return np.stack([
-            _read_audio(self.path / "audio" / f"{recording}_{stream}.flac", num_samples)
-            for stream in self.streams
-        ])
+        return np.stack(
+            [
+                _read_audio(self.path / "audio" / f"{recording}_{stream}.flac", num_samples)
+                for stream in self.streams
+            ]
+        )
 
     def words(self) -> Dict[str, Texts]:
         """Decoding method -> recording -> stream -> words, of every ``words/<method>.json``."""
@@ -70,8 +74,10 @@ class Hypothesis:
         for entry in read_json(file):
             stream = texts.setdefault(entry["session_id"], {})
             if entry["speaker"] in stream:
-                raise UmeError(f"{file} has stream {entry['speaker']} of {entry['session_id']} "
-                               "twice; run ume decode again")
+                raise UmeError(
+                    f"{file} has stream {entry['speaker']} of {entry['session_id']} "
+                    "twice; run ume decode again"
+                )
             stream[entry["speaker"]] = entry["words"]
         _same(set(texts), set(self.meta["recordings"]), file)
         return texts
@@ -82,8 +88,9 @@ def _same(found: Set[str], wanted: Set[str], where: Path) -> None:
     for ids, problem in ((wanted - found, "lacks"), (found - wanted, "has, unlike the cuts,")):
         if ids:
             others = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
-            raise UmeError(f"{where} {problem} recording {min(ids)}{others}; "
-                           "make it again from the same cuts")
+            raise UmeError(
+                f"{where} {problem} recording {min(ids)}{others}; make it again from the same cuts"
+            )
 
 
 def _read_audio(path: Path, num_samples: int) -> np.ndarray:

@@ -30,9 +30,7 @@ def write_result_files(
 
 def recogs(streams: Iterable[Transcript]) -> str:
     """Two lines per stream: its reference and its hypothesis, as lists of words."""
-    return "".join(
-        f"{s.id}:\tref={s.reference}\n{s.id}:\thyp={s.hypothesis}\n" for s in streams
-    )
+    return "".join(f"{s.id}:\tref={s.reference}\n{s.id}:\thyp={s.hypothesis}\n" for s in streams)
 
 
 def error_stats(streams: List[Transcript]) -> Tuple[WordErrors, str]:

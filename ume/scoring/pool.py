@@ -81,13 +81,15 @@ def per_utterance(recordings: List[RecordingScore]) -> str:
     writer.writerow(["mixture_ID", "speakers", "sexes", "seconds", *map(str, columns)])
     for recording in recordings:
         reference = recording.reference
-        writer.writerow([
-            reference.id,
-            reference.group,
-            reference.sexes,
-            f"{reference.duration:.3f}",
-            *(_cell(figure, recording.results.get(figure)) for figure in columns),
-        ])
+        writer.writerow(
+            [
+                reference.id,
+                reference.group,
+                reference.sexes,
+                f"{reference.duration:.3f}",
+                *(_cell(figure, recording.results.get(figure)) for figure in columns),
+            ]
+        )
     return table.getvalue()
 
 

@@ -62,9 +62,7 @@ def gate(mixture: np.ndarray, activity: np.ndarray) -> np.ndarray:
     return mixture[None] * activity
 
 
-def labels_agree(
-    permutation: Tuple[int, ...], activity: np.ndarray, found: np.ndarray
-) -> bool:
+def labels_agree(permutation: Tuple[int, ...], activity: np.ndarray, found: np.ndarray) -> bool:
     """Whether the audio's permutation is also (one of) the best for the speech activity.
 
     Args:
