@@ -1,0 +1,161 @@
+"""Check manifests: ids, supervisions, activity, words, and that the audio is there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Set
+
+import ume.compat  # noqa: F401  (before lhotse)
+import numpy as np
+import soundfile
+from lhotse import CutSet, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse.cut import Cut, MixedCut
+
+from ume.activity import SAMPLING_RATE, Segment
+from ume.dataset.mixtures import num_samples, read_cuts, tracks_of
+from ume.errors import UmeError
+from ume.files import existing, read_json
+
+SAMPLE = 1 / SAMPLING_RATE  # tolerance of times, seconds
+LEAST_BIT = 2**-15  # tolerance of audio: 1 LSB of 16 bits
+
+
+@dataclass
+class Config:
+    """Options of ``ume validate``."""
+
+    cuts: str
+    """A manifest of cuts, or a mixture or data folder: all its manifests."""
+    audio: bool = False
+    """Decode everything: the length, finite samples, and the mixture as the sum of its sources."""
+
+
+def main(config: Config) -> None:
+    """Raise :class:`UmeError` that names the first cut with a fault."""
+    path = existing(config.cuts, "steps/simulate.sh")
+    manifests = sorted(path.glob("cuts_*.jsonl.gz")) or sorted(path.glob("recordings_*.jsonl.gz"))
+    if path.is_dir() and not manifests:
+        raise UmeError(f"{path} holds no manifests (cuts_*.jsonl.gz, recordings_*.jsonl.gz)")
+    for manifest in manifests or [path]:
+        faults = list(check_manifest(manifest, config.audio))
+        if faults:
+            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+            raise UmeError(f"{manifest}: {faults[0]}{more}; make the folder again with --force true")
+
+
+def check_manifest(path: Path, audio: bool) -> Iterator[str]:
+    """The faults of one manifest, one line each."""
+    cuts = utterance_cuts(path) if path.name.startswith("recordings_") else read_cuts(path)
+    promised = promised_texts(path)
+    ids: Set[str] = set()
+    headers: Dict[str, Optional[str]] = {}  # audio file -> its fault
+    for cut in cuts:
+        if cut.id in ids:
+            yield f"cut {cut.id} is there twice"
+        ids.add(cut.id)
+        faults = [*check_cut(cut), *check_texts(cut, promised), *check_headers(cut, headers)]
+        if audio and not faults:
+            faults = list(check_audio(cut))
+        yield from (f"cut {cut.id}: {fault}" for fault in faults)
+
+
+def utterance_cuts(path: Path) -> List[Cut]:
+    """The utterances of one part of a data folder as cuts."""
+    part = path.name[len("recordings_") :]
+    supervisions = existing(path.with_name(f"supervisions_{part}"))
+    cuts = CutSet.from_manifests(
+        recordings=RecordingSet.from_file(path),
+        supervisions=SupervisionSet.from_file(supervisions),
+    )
+    return list(cuts)
+
+
+def promised_texts(path: Path) -> Dict[str, str]:
+    """Utterance -> text of the data folder behind a manifest; empty where words may be cut."""
+    kind, part, *mode = path.name.split(".")[0].split("_")
+    folder = path.parent
+    if kind == "cuts" and (folder / "about.json").exists() and mode != ["min"]:
+        folder = Path(read_json(folder / "about.json")["data"])
+    elif kind == "cuts":
+        return {}
+    lines = existing(folder / f"text_{part}").read_text(encoding="utf-8").splitlines()
+    return {name: text for name, _, text in (line.partition(" ") for line in lines)}
+
+
+def check_cut(cut: Cut) -> Iterator[str]:
+    """Faults in the tracks, supervisions, speakers and activity of a cut."""
+    if any(len(track.cut.supervisions) > 1 for track in tracks_of(cut)):
+        yield "a track has more than one supervision"
+    if not cut.supervisions:
+        yield "it has no supervision"
+    speakers = [supervision.speaker for supervision in cut.supervisions]
+    if len(set(speakers)) < len(speakers):
+        yield f"speaker {max(speakers, key=speakers.count)} is there twice"
+    for supervision in cut.supervisions:
+        if supervision.gender not in ("F", "M"):
+            yield f"supervision {supervision.id} has gender {supervision.gender!r}, not F or M"
+        if supervision.start < -SAMPLE or supervision.end > cut.duration + SAMPLE:
+            yield f"supervision {supervision.id} is not inside the cut"
+        yield from check_activity(supervision)
+
+
+def check_activity(supervision: SupervisionSegment) -> Iterator[str]:
+    """Faults of a supervision's speech activity."""
+    if "speech" not in (supervision.alignment or {}):
+        yield f"supervision {supervision.id} has no speech activity"
+        return
+    last: Segment = (supervision.start, supervision.start)
+    for item in supervision.alignment["speech"]:
+        if item.duration <= 0 or item.start < last[1] - SAMPLE:
+            yield f"speech of {supervision.id} at {item.start:g} s is empty or out of order"
+        if item.end > supervision.end + SAMPLE or item.start < supervision.start - SAMPLE:
+            yield f"speech of {supervision.id} at {item.start:g} s is not inside its supervision"
+        last = (item.start, item.end)
+
+
+def check_texts(cut: Cut, promised: Dict[str, str]) -> Iterator[str]:
+    """Faults of words: not as the data folder has them, or not upper case with single spaces."""
+    for supervision in cut.supervisions:
+        text = supervision.text
+        if supervision.id in promised and text != promised[supervision.id]:
+            yield f"the text of {supervision.id} is not that of its data folder"
+        elif text is not None and (not text or text != " ".join(text.upper().split())):
+            yield f"the text of {supervision.id} is not upper case with single spaces"
+
+
+def check_headers(cut: Cut, known: Dict[str, Optional[str]]) -> Iterator[str]:
+    """Faults of the audio files behind a cut, by their headers; ``known`` spares a second look."""
+    for track in tracks_of(cut):
+        recording = track.cut.recording
+        path = str(recording.sources[0].source)
+        if path not in known:
+            known[path] = header_fault(path, recording.num_samples)
+        if known[path]:
+            yield str(known[path])
+
+
+def header_fault(path: str, samples: int) -> Optional[str]:
+    """What is wrong with an audio file, if anything."""
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError:
+        return f"{path} is missing or no audio"
+    if (info.samplerate, info.channels, info.frames) != (SAMPLING_RATE, 1, samples):
+        return (f"{path} has {info.frames} samples, {info.samplerate} Hz, {info.channels} channels; "
+                f"the manifest says {samples}, {SAMPLING_RATE}, 1")
+    return None
+
+
+def check_audio(cut: Cut) -> Iterator[str]:
+    """Faults found by decoding: length, values, and the sum of the sources."""
+    mixture = cut.load_audio()[0]  # (T,)
+    if len(mixture) != num_samples(cut):
+        yield f"it has {len(mixture)} samples, not {num_samples(cut)}"
+    if not np.isfinite(mixture).all():
+        yield "its audio is not finite"
+    if isinstance(cut, MixedCut):
+        total = sum(np.squeeze(source, 0) if source.ndim == 2 else source
+                    for source in cut.load_audio(mixed=False))  # fmt: skip
+        if np.abs(total[: len(mixture)] - mixture).max() > LEAST_BIT:
+            yield "it is not the sum of its sources"
+
+
