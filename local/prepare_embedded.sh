@@ -27,5 +27,6 @@ ume stage --dir "$folder" --name "prepare-$name" --force "$force" --output "$dat
   "${launcher[@]}" "$folder/log/prepare-$name.log" ume prepare-embedded --output "$data" \
   --train-speakers "$train_speakers" --dev-speakers "$dev_speakers" \
   --test-speakers "$test_speakers" --utterances "$utterances" --seed "$seed" --num-jobs "$nj"
-ume stage --dir "$folder" --name "validate-$name" --force "$force" --input "$data/about.json" -- \
+ume stage --dir "$folder" --name "validate-$name" --force "$force" \
+  --input "$data/about.json" "$data"/*.jsonl.gz -- \
   ume validate --cuts "$data"

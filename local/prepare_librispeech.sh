@@ -39,5 +39,6 @@ folder=$(dirname "$data") name=$(basename "$data")
 ume stage --dir "$folder" --name "prepare-$name" --force "$force" --audio "$corpus" \
   "${inputs[@]}" --output "$data/about.json" -- \
   "${launcher[@]}" "$folder/log/prepare-$name.log" ume prepare-librispeech "${options[@]}"
-ume stage --dir "$folder" --name "validate-$name" --force "$force" --input "$data/about.json" -- \
+ume stage --dir "$folder" --name "validate-$name" --force "$force" \
+  --input "$data/about.json" "$data"/*.jsonl.gz -- \
   ume validate --cuts "$data"

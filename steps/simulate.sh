@@ -25,9 +25,10 @@ read -ra launcher <<<"$cmd"
 folder=$(dirname "$mix") name=$(basename "$mix")
 ume stage --dir "$folder" --name "simulate-$name" --force "$force" \
   --made-by "local/prepare_embedded.sh or local/prepare_librispeech.sh" \
-  --input "$data/about.json" --output "$mix/about.json" -- \
+  --input "$data/about.json" "$data"/*.jsonl.gz --output "$mix/about.json" -- \
   "${launcher[@]}" "$folder/log/simulate-$name.log" ume simulate --data "$data" --output "$mix" \
   --num-speakers "$num_speakers" --mixtures "$mixtures" --modes "$modes" --seed "$seed" \
   --num-jobs "$nj"
-ume stage --dir "$folder" --name "validate-$name" --force "$force" --input "$mix/about.json" -- \
+ume stage --dir "$folder" --name "validate-$name" --force "$force" \
+  --input "$mix/about.json" "$mix"/*.jsonl.gz -- \
   ume validate --cuts "$mix"

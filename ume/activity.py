@@ -33,7 +33,7 @@ def num_frames(num_samples: int) -> int:
 
 
 def merge_segments(segments: Iterable[Segment], max_gap: float = 0.0) -> List[Segment]:
-    """Sort ``segments``, join those that overlap or are at most ``max_gap`` s apart, drop empty ones.
+    """Sort ``segments``, drop empty ones, join those at most ``max_gap`` s apart.
 
     >>> merge_segments([(2.0, 3.0), (0.0, 1.0), (1.0, 1.5)])
     [(0.0, 1.5), (2.0, 3.0)]

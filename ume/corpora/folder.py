@@ -1,14 +1,16 @@
 """The data folder of docs/contracts.md: Lhotse manifests, Kaldi text and about.json of a corpus."""
 
+import gzip
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
-import ume.compat  # noqa: F401  (before lhotse)
-from lhotse import AudioSource, Recording, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse import AudioSource, Recording, SupervisionSegment
 from lhotse.supervision import AlignmentItem
 
+import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE, Segment, merge_segments
 from ume.files import write_json, write_text
 
@@ -58,19 +60,24 @@ class Utterance:
 def write_data_folder(
     folder: Path, parts: Dict[str, List[Utterance]], about: Dict[str, Any]
 ) -> None:
-    """Write the manifests, texts and about.json of ``parts`` to ``folder``; ``about`` adds to it."""
+    """Write manifests, texts and about.json, which begins with ``about``, to ``folder``."""
     for part, utterances in parts.items():
         utterances = sorted(utterances, key=lambda utterance: utterance.id)
-        RecordingSet.from_recordings(u.recording() for u in utterances).to_file(
-            folder / f"recordings_{part}.jsonl.gz"
-        )
-        SupervisionSet.from_segments(u.supervision() for u in utterances).to_file(
-            folder / f"supervisions_{part}.jsonl.gz"
+        write_manifest(folder / f"recordings_{part}.jsonl.gz", (u.recording() for u in utterances))
+        write_manifest(
+            folder / f"supervisions_{part}.jsonl.gz", (u.supervision() for u in utterances)
         )
         lines = [f"{u.id} {u.text}\n" for u in utterances if u.text is not None]
         write_text(folder / f"text_{part}", "".join(lines))
     summaries = {part: summary(utterances) for part, utterances in parts.items()}
     write_json(folder / "about.json", {**about, "parts": summaries})
+
+
+def write_manifest(path: Path, items: Iterable[Any]) -> None:
+    """Write recordings, supervisions or cuts as Lhotse does, but the same bytes each time."""
+    with open(path, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
+        for item in items:
+            file.write((json.dumps(item.to_dict(), ensure_ascii=False) + "\n").encode())
 
 
 def summary(utterances: List[Utterance]) -> Dict[str, Any]:

@@ -20,8 +20,8 @@ GRAMMAR: Dict[str, str] = {
     "let us DO WHAT PLACE , while WHO DID WHAT",
     "WHO": "the PERSON; the QUALITY PERSON; a PERSON; my PERSON; our PERSON; NAME; NAME; "
     "every PERSON",
-    "WHAT": "the THING; the COLOUR THING; this COLOUR THING; his THING; her THING; my QUALITY PERSON; "
-    "COUNT THINGS",
+    "WHAT": "the THING; the COLOUR THING; this COLOUR THING; his THING; her THING; "
+    "my QUALITY PERSON; COUNT THINGS",
     "PERSON": "teacher; doctor; farmer; sailor; painter; baker; driver; singer; student; "
     "neighbour; sister; brother; mother; father; lawyer; gardener; nurse; child; "
     "writer; king; queen; soldier; dancer; friend; stranger",

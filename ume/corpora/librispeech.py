@@ -62,7 +62,7 @@ def main(config: Config) -> None:
     sexes = read_sexes(corpus / "SPEAKERS.TXT")
     unknown = sorted({source.speaker for source in sources} - set(sexes))
     if unknown:
-        raise UmeError(f"{corpus / 'SPEAKERS.TXT'} does not list speaker {unknown[0]}; add the line")
+        raise UmeError(f"{corpus / 'SPEAKERS.TXT'} lacks speaker {unknown[0]}; add the line")
     speakers = {(source.subset, source.speaker) for source in sources}
     if config.split:
         parts = read_split(config.split, speakers)
@@ -78,11 +78,11 @@ def main(config: Config) -> None:
             if selection.text and source.id not in texts:
                 raise UmeError(f"{source.path} has no line in its .trans.txt; add it, or say "
                                f"'text: false' for {source.subset} in a --split file")
+        longest = [selection.max_duration or config.max_duration for _, selection in wanted]
         read = pool.map(
-            lambda item: read_source(
-                item[0], alignments, config.min_duration, item[1].max_duration or config.max_duration
-            ),
-            wanted,
+            lambda source, limit: read_source(source, alignments, config.min_duration, limit),
+            [source for source, _ in wanted],
+            longest,
         )
         return [
             Utterance(source.id, source.speaker, sexes[source.speaker],

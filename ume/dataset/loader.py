@@ -7,11 +7,11 @@ that resumes in the middle of an epoch sees exactly the batches that the uninter
 import zlib
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-import ume.compat  # noqa: F401  (before lhotse)
 import numpy as np
 from lhotse.cut import Cut
 from torch.utils.data import DataLoader, Dataset
 
+import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE
 from ume.dataset.batch import MixtureBatch, collate
 from ume.dataset.mixtures import draw_window, load_example, num_samples

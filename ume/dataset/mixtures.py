@@ -2,14 +2,17 @@
 
 from typing import Dict, List, Optional, Sequence, Tuple
 
-import ume.compat  # noqa: F401  (before lhotse)
 import numpy as np
 from lhotse import CutSet, SupervisionSegment, load_manifest
 from lhotse.cut import Cut, MixedCut, MixTrack, PaddingCut
 
+import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import (
-    FRAME_SAMPLES, SAMPLING_RATE, num_frames, segments_to_frames,
-)  # fmt: skip
+    FRAME_SAMPLES,
+    SAMPLING_RATE,
+    num_frames,
+    segments_to_frames,
+)
 from ume.dataset.batch import Example
 from ume.errors import UmeError
 from ume.files import PathLike, existing

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Set
 
-import ume.compat  # noqa: F401  (before lhotse)
 import numpy as np
 import soundfile
 from lhotse import CutSet, RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.cut import Cut, MixedCut
 
+import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE, Segment
 from ume.dataset.mixtures import num_samples, read_cuts, tracks_of
 from ume.errors import UmeError
@@ -39,7 +39,7 @@ def main(config: Config) -> None:
         faults = list(check_manifest(manifest, config.audio))
         if faults:
             more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-            raise UmeError(f"{manifest}: {faults[0]}{more}; make the folder again with --force true")
+            raise UmeError(f"{manifest}: {faults[0]}{more}; make it again with --force true")
 
 
 def check_manifest(path: Path, audio: bool) -> Iterator[str]:
@@ -140,8 +140,8 @@ def header_fault(path: str, samples: int) -> Optional[str]:
     except soundfile.LibsndfileError:
         return f"{path} is missing or no audio"
     if (info.samplerate, info.channels, info.frames) != (SAMPLING_RATE, 1, samples):
-        return (f"{path} has {info.frames} samples, {info.samplerate} Hz, {info.channels} channels; "
-                f"the manifest says {samples}, {SAMPLING_RATE}, 1")
+        return (f"{path} has {info.frames} samples, {info.samplerate} Hz, {info.channels} channels, "
+                f"not {samples}, {SAMPLING_RATE}, 1")
     return None
 
 

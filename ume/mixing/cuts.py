@@ -2,12 +2,12 @@
 
 from typing import Dict, List, Sequence
 
-import ume.compat  # noqa: F401  (before lhotse)
 import numpy as np
 from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.cut import Cut, MixedCut, MixTrack
 from lhotse.utils import fastcopy
 
+import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE, Segment, merge_segments, segments_to_frames
 from ume.mixing.metadata import Mixture
 
@@ -91,7 +91,8 @@ def statistics(cuts: Sequence[MixedCut]) -> Dict[str, float]:
     """Hours, sex pairs, trivial all-speak DER (%) and overlap ratio (%) over ``cuts``.
 
     All-speak says that every speaker of a mixture speaks all the time: all its errors are false
-    alarms, relative to the speech of all speakers. The overlap ratio is overlapped over speech time.
+    alarms, relative to the speech of all speakers. The overlap ratio is the share of the time with
+    speech in which speakers overlap.
     """
     speech = false_alarm = overlap = union = 0
     for cut in cuts:

@@ -4,20 +4,28 @@ import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Dict, List
 
-import ume.compat  # noqa: F401  (before lhotse)
 import numpy as np
-from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
+import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import write_rttm
+from ume.corpora.folder import write_manifest
 from ume.errors import UmeError
 from ume.files import atomic_folder, existing, read_json, write_json
 from ume.mixing.cuts import MODES, cut_activity, mixture_cut, statistics
 from ume.mixing.metadata import (
-    LOUDNESS, MAX_PEAK, START, Mixture, Source, draw_groups, draw_mixture, measure, write_metadata,
-)  # fmt: skip
+    LOUDNESS,
+    MAX_PEAK,
+    START,
+    Mixture,
+    Source,
+    draw_groups,
+    draw_mixture,
+    measure,
+    write_metadata,
+)
 
 
 @dataclass
@@ -53,7 +61,7 @@ def main(config: Config) -> None:
     root = read_json(data / "about.json")["root"]
     statistics_of: Dict[str, Any] = {}
     with atomic_folder(config.output) as folder, ThreadPoolExecutor(config.num_jobs) as pool:
-        for index, (part, count) in enumerate(parse_mixtures(config.mixtures).items()):
+        for part, count in parse_mixtures(config.mixtures).items():
             path = data / f"recordings_{part}.jsonl.gz"
             if not path.exists():
                 raise UmeError(f"--mixtures: {data} has no part {part} ({path} does not exist)")
@@ -70,7 +78,7 @@ def main(config: Config) -> None:
             statistics_of[part] = {"sexes": sex_counts(mixtures, supervisions)}
             for mode in modes:
                 cuts = [mixture_cut(m, recordings, supervisions, mode) for m in mixtures]
-                CutSet.from_cuts(cuts).to_file(folder / f"cuts_{part}_{mode}.jsonl.gz")
+                write_manifest(folder / f"cuts_{part}_{mode}.jsonl.gz", cuts)
                 activity = {cut.id: cut_activity(cut) for cut in cuts}
                 write_rttm(folder / f"ref_{part}_{mode}.rttm", activity)
                 statistics_of[part][mode] = statistics(cuts)
