@@ -41,6 +41,10 @@ def _with_offset(self: SupervisionSegment, offset: float) -> SupervisionSegment:
 SupervisionSegment.with_offset = _with_offset  # type: ignore[method-assign]
 
 
+SLOW_MATMUL = torch.__version__.startswith("1.")
+"""Whether this torch's matrix products lag behind its convolutions on the CPU."""
+
+
 def load_state(path: PathLike) -> Dict[str, Any]:
     """Read a dict of tensors saved by ``torch.save``, onto the CPU, without executing code.
 

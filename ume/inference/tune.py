@@ -11,7 +11,8 @@ from ume.dataset.mixtures import reference_activity
 from ume.errors import UmeError
 from ume.files import existing, write_json
 from ume.inference.segment import binarise, read_posteriors
-from ume.metrics.frame_der import FrameErrors, frame_der
+from ume.metrics.frame_der import frame_der
+from ume.metrics.results import DiarizationErrors
 
 THRESHOLDS = tuple(round(0.2 + 0.05 * step, 2) for step in range(13))  # 0.2 .. 0.8
 MEDIANS = (1, 5, 11, 17, 25)  # frames of 20 ms
@@ -31,12 +32,12 @@ class Config:
 
 def search(
     posteriors: Dict[str, np.ndarray], references: Dict[str, np.ndarray]
-) -> Dict[Tuple[float, int], FrameErrors]:
+) -> Dict[Tuple[float, int], DiarizationErrors]:
     """Frame errors at every (threshold, median); both dicts give (F, S) per recording."""
-    table: Dict[Tuple[float, int], FrameErrors] = {}
+    table: Dict[Tuple[float, int], DiarizationErrors] = {}
     for median in MEDIANS:
         for threshold in THRESHOLDS:
-            errors = FrameErrors()
+            errors = DiarizationErrors()
             for name, reference in references.items():
                 active = binarise(posteriors[name], threshold, median)
                 errors += frame_der(

@@ -16,6 +16,7 @@ from ume.nn.encoder import Encoder
 from ume.nn.encoders import EncoderConfig, build_encoder
 from ume.nn.filterbank import Filterbank, FreeFilterbank, STFTFilterbank
 from ume.nn.lengths import num_frames, pool_frames, resample_frames, valid_frames
+from ume.nn.linear import Linear
 from ume.nn.recogniser import Recogniser, RecogniserConfig
 from ume.nn.rwse import ResidualWeightedSum
 
@@ -104,7 +105,7 @@ class DiarizationHead(nn.Module):
     def __init__(self, width: int, num_speakers: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.output = nn.Linear(width, num_speakers)
+        self.output = Linear(width, num_speakers)
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, F, D) -> logits (B, F, S)."""
@@ -127,7 +128,7 @@ class SeparationHead(nn.Module):
         if config.encoder_width:
             self.project = nn.Sequential(
                 nn.LayerNorm(width),
-                nn.Linear(width, config.encoder_width),
+                Linear(width, config.encoder_width),
                 nn.LayerNorm(config.encoder_width),
             )
             num_features += config.encoder_width

@@ -15,6 +15,7 @@ from ume.errors import UmeError
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import HOP, LogMel
 from ume.nn.lengths import num_frames, valid_frames
+from ume.nn.linear import Linear
 
 EPSILON = 1e-12  # of ESPnet's layer norms
 
@@ -64,7 +65,7 @@ class ConvSubsampling(nn.Module):
             nn.ReLU(),
         )
         bins = ((num_mels - 1) // 2 - 3) // second + 1
-        self.out = nn.Sequential(nn.Linear(width * bins, width))
+        self.out = nn.Sequential(Linear(width * bins, width))
 
     def forward(self, features: Tensor) -> Tensor:
         """``features`` (B, F_mel, num_mels) -> (B, F, D), F = ceil(F_mel / factor)."""
@@ -81,10 +82,10 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, num_heads: int, dropout: float) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.linear_q = nn.Linear(width, width)
-        self.linear_k = nn.Linear(width, width)
-        self.linear_v = nn.Linear(width, width)
-        self.linear_out = nn.Linear(width, width)
+        self.linear_q = Linear(width, width)
+        self.linear_k = Linear(width, width)
+        self.linear_v = Linear(width, width)
+        self.linear_out = Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
     def split(self, x: Tensor) -> Tensor:
@@ -130,9 +131,9 @@ class GatingMLP(nn.Module):
 
     def __init__(self, width: int, inner: int, kernel: int, dropout: float) -> None:
         super().__init__()
-        self.channel_proj1 = nn.Sequential(nn.Linear(width, inner), nn.GELU())
+        self.channel_proj1 = nn.Sequential(Linear(width, inner), nn.GELU())
         self.csgu = SpatialGating(inner, kernel, dropout)
-        self.channel_proj2 = nn.Linear(inner // 2, width)
+        self.channel_proj2 = Linear(inner // 2, width)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """``x`` (B, F, D), ``valid`` (B, F) -> (B, F, D)."""
@@ -144,8 +145,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, inner: int, dropout: float) -> None:
         super().__init__()
-        self.w_1 = nn.Linear(width, inner)
-        self.w_2 = nn.Linear(inner, width)
+        self.w_1 = Linear(width, inner)
+        self.w_2 = Linear(inner, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -163,7 +164,7 @@ class EBranchformerLayer(nn.Module):
         self.attn = SelfAttention(width, size.num_heads, dropout)
         self.cgmlp = GatingMLP(width, size.gating, size.kernel, dropout)
         self.depthwise_conv_fusion = depthwise_conv(2 * width, size.kernel)
-        self.merge_proj = nn.Linear(2 * width, width)
+        self.merge_proj = Linear(2 * width, width)
         self.feed_forward = FeedForward(width, size.feed_forward, dropout)
         self.norm_ff_macaron = nn.LayerNorm(width, eps=EPSILON)
         self.norm_mha = nn.LayerNorm(width, eps=EPSILON)

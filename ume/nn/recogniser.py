@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ume.nn.e_branchformer import EBranchformerLayer, EBranchformerSize
 from ume.nn.lengths import valid_frames
+from ume.nn.linear import Linear
 
 
 @dataclass
@@ -77,19 +78,19 @@ class Recogniser(nn.Module):
         vocab_size: int,
     ) -> None:
         super().__init__()
-        self.project = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, config.width))
+        self.project = nn.Sequential(nn.LayerNorm(width), Linear(width, config.width))
         self.project_stream: Optional[nn.Module] = None
         stacks = num_speakers
         if config.differentiate_by == "streams":
             self.project_stream = nn.Sequential(
-                nn.LayerNorm(stream_width), nn.Linear(stream_width, config.width)
+                nn.LayerNorm(stream_width), Linear(stream_width, config.width)
             )
             stacks = 1
         self.differentiating = nn.ModuleList(
             Stack(config.differentiating_layers, config) for _ in range(stacks)
         )
         self.shared = Stack(config.shared_layers, config)
-        self.output = nn.Linear(config.width, vocab_size)
+        self.output = Linear(config.width, vocab_size)
 
     def forward(self, states: Tensor, lens: Tensor, streams: Optional[Tensor]) -> Tensor:
         """``states`` (B, F, D), ``lens`` (B,), ``streams`` (B, S, F, C) -> (B, S, F, V).

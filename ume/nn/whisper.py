@@ -12,6 +12,7 @@ from ume.errors import UmeError
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import WhisperLogMel
 from ume.nn.lengths import num_frames, valid_frames
+from ume.nn.linear import Linear
 
 WINDOW = 30 * SAMPLING_RATE  # samples that Whisper was trained on, and the most it takes
 MAX_FRAMES = 1500  # its positions: one for 20 ms
@@ -41,10 +42,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key = Linear(width, width, bias=False)
+        self.value = Linear(width, width)
+        self.out = Linear(width, width)
 
     def split(self, x: Tensor) -> Tensor:
         """(B, F, D) -> (B, heads, F, D / heads)."""
@@ -68,7 +69,7 @@ class Attention(nn.Module):
 
 def feed_forward(width: int) -> nn.Sequential:
     """Two linear layers around a GELU, four times as wide inside."""
-    return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+    return nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
 
 
 class EncoderLayer(nn.Module):

@@ -35,7 +35,7 @@ from ume.training.checkpoint import (
 )
 from ume.training.data import TrainingData, load_cuts, valid_batches
 from ume.training.schedule import parameter_groups, rate_at
-from ume.training.validation import encode_texts, validate
+from ume.training.validation import encode_texts, summary, validate
 
 
 @dataclass
@@ -264,18 +264,6 @@ class Curves:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
-
-
-def summary(scores: Dict[str, float]) -> str:
-    """One line of validation figures."""
-    units = {"der": "DER {:.1f} %", "si_sdri": "SI-SDRi {:.2f} dB", "ter": "TER {:.1f} %"}
-    parts = [f"loss {scores['valid/loss']:.3f}"]
-    parts += [
-        text.format(scores[f"valid/{name}"])
-        for name, text in units.items()
-        if f"valid/{name}" in scores
-    ]
-    return ", ".join(parts)
 
 
 def record_run(config: Config, folder: Path) -> None:

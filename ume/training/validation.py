@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
-from ume.metrics.frame_der import FrameErrors, frame_der
+from ume.metrics.frame_der import frame_der
+from ume.metrics.results import DiarizationErrors
 from ume.metrics.permutations import best_permutation
 from ume.models.ume import UME
 
@@ -35,7 +36,7 @@ def validate(
     model.eval()
     sums: Dict[str, float] = {}
     count, tokens_wrong, tokens_all = 0, 0, 0
-    activity = FrameErrors()
+    activity = DiarizationErrors()
     for batch in batches:
         tokens = encode_texts(batch, tokenizer)
         output = model(batch.audio, batch.audio_lens)
@@ -59,6 +60,18 @@ def validate(
     if tokens_all:
         result["valid/ter"] = 100 * tokens_wrong / tokens_all
     return result
+
+
+def summary(scores: Dict[str, float]) -> str:
+    """One line of validation figures."""
+    units = {"der": "DER {:.1f} %", "si_sdri": "SI-SDRi {:.2f} dB", "ter": "TER {:.1f} %"}
+    parts = [f"loss {scores['valid/loss']:.3f}"]
+    parts += [
+        text.format(scores[f"valid/{name}"])
+        for name, text in units.items()
+        if f"valid/{name}" in scores
+    ]
+    return ", ".join(parts)
 
 
 def token_errors(log_probs: Tensor, lens: Tensor, tokens: Tokens) -> "tuple[int, int]":
