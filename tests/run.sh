@@ -17,7 +17,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$root"
 
 # Packages of ume that do not depend on torch or Lhotse, and the recipe, are tested once.
-torch2_tests=()
+torch2_tests=(tests/test_compat.py)
 for folder in corpora mixing dataset metrics nn pretrained losses models training inference; do
   [[ -d tests/$folder ]] && torch2_tests+=("tests/$folder")
 done

@@ -1,0 +1,74 @@
+"""Files and folders appear whole or not at all."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from ume.errors import UmeError
+from ume.files import atomic_folder, atomic_path, existing, read_json, write_json, write_text
+
+
+def test_path_keeps_its_suffixes_and_appears_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a b" / "cuts.jsonl.gz"
+    with atomic_path(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.name.endswith("cuts.jsonl.gz")
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_path_is_readable_as_the_umask_says(tmp_path: Path) -> None:
+    earlier = os.umask(0o027)
+    try:
+        write_text(tmp_path / "x", "")
+        with atomic_folder(tmp_path / "y"):
+            pass
+    finally:
+        os.umask(earlier)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "y").stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_failure_leaves_what_was_there(tmp_path: Path, error: type) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").touch()
+    with pytest.raises(error), atomic_path(tmp_path / "file") as temporary:
+        temporary.write_text("half")
+        raise error
+    with pytest.raises(error), atomic_folder(tmp_path / "folder") as temporary:
+        (temporary / "half").touch()
+        raise error
+    assert (tmp_path / "file").read_text() == "old"
+    assert os.listdir(tmp_path / "folder") == ["old"]
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_folder_replaces_an_earlier_one(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        with atomic_folder(tmp_path / "folder") as temporary:
+            (temporary / name).touch()
+    assert os.listdir(tmp_path / "folder") == ["new"]
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_json_round_trip_and_damage(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"ä": [1, 2.5, None]})
+    assert read_json(path) == {"ä": [1, 2.5, None]}
+    path.write_text('{"a": ')
+    with pytest.raises(UmeError, match="x.json is not valid JSON"):
+        read_json(path)
+
+
+def test_missing_file_names_what_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(UmeError, match="none does not exist; stage 2 makes it"):
+        existing(tmp_path / "none", "stage 2")
+    with pytest.raises(UmeError, match="none does not exist; check the path"):
+        existing(tmp_path / "none")
+    assert existing(tmp_path) == tmp_path
