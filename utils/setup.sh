@@ -73,7 +73,7 @@ empty_folder() {
     die "cannot write to $dir; choose another folder with --dir"
   [[ -f $dir/pyvenv.cfg || -z $(ls -A "$dir") ]] ||
     die "$dir holds other files than an environment; choose another folder with --dir"
-  find "$dir" -mindepth 1 -maxdepth 1 ! -name pyvenv.cfg -exec rm -rf {} +
+  find "$dir/" -mindepth 1 -maxdepth 1 ! -name pyvenv.cfg -exec rm -rf {} +
   local free_gb
   free_gb=$(df -Pk "$dir" | awk 'NR == 2 { print int($4 / 1048576) }')
   [[ $free_gb -ge $needs_gb ]] ||
