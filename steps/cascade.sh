@@ -26,11 +26,11 @@ if [[ $input == separated ]]; then
 fi
 
 ume stage --dir "$exp" --name "$name" --force "$force" --made-by "steps/infer.sh" \
-  --input "${inputs[@]}" --output "$hyp/cascade" -- \
+  --input "${inputs[@]}" --output "$hyp/words/whisper" -- \
   "${launcher[@]}" JOB=1:"$nj" "$exp/log/$name.JOB.log" \
   ume cascade --hyp "$hyp" --cuts "$cuts" --input "$input" --whisper "$whisper" \
   --num-threads "$num_threads" --job JOB --num-jobs "$nj"
 
-ume stage --dir "$exp" --name "$name-merge" --force "$force" \
-  --input "$hyp/cascade" --output "$hyp/words/whisper.json" -- \
-  ume cascade --hyp "$hyp" --cuts "$cuts" --input "$input" --job 0 --num-jobs "$nj"
+ume stage --dir "$exp" --name "words-$name" --force "$force" \
+  --input "$hyp/words/whisper" --output "$hyp/words/whisper.json" -- \
+  ume cascade --hyp "$hyp" --cuts "$cuts" --job 0

@@ -62,11 +62,11 @@ def main(config: Config) -> None:
 
 def share(config: Config, job: int) -> Path:
     """The file of one job's words."""
-    return Path(config.hyp) / "cascade" / f"{job}.json"
+    return Path(config.hyp) / "words" / "whisper" / f"{job}.json"
 
 
 def transcribe_share(config: Config) -> None:
-    """Write ``cascade/<job>.json``: this job's words and what they were made with."""
+    """Write ``words/whisper/<job>.json``: this job's words and what they were made with."""
     started = time.process_time()
     cuts = sorted(CutSet.from_file(existing(config.cuts)), key=lambda cut: (cut.duration, cut.id))
     groups = [cuts[start : start + GROUP] for start in range(0, len(cuts), GROUP)]
@@ -157,15 +157,16 @@ def transcribe_group(cuts: List[Cut], voices: Voices, transcriber: Transcriber) 
 
 def merge(config: Config) -> None:
     """Join the shares of all jobs as ``words/<method>.json``, and ``cascade.json``."""
-    paths = [share(config, job) for job in range(1, config.num_jobs + 1)]
+    first = read_json(existing(share(config, 1), "steps/cascade.sh"))
+    paths = [share(config, job) for job in range(1, first["num_jobs"] + 1)]
     shares = [read_json(existing(path, "steps/cascade.sh")) for path in paths]
     for path, part in zip(paths, shares, strict=True):
-        if any(part[name] != shares[0][name] for name in ("sha256", "num_jobs", "cuts", "input")):
+        if any(part[name] != first[name] for name in ("sha256", "num_jobs", "cuts", "input")):
             raise UmeError(f"{path} is of another run; run steps/cascade.sh again")
-    for method in shares[0]["words"]:
+    for method in first["words"]:
         entries = [entry for part in shares for entry in part["words"][method]]
         entries.sort(key=lambda entry: (entry["session_id"], entry["speaker"]))
         write_json(Path(config.hyp) / "words" / f"{method}.json", entries)
-    about = {name: shares[0][name] for name in ("whisper", "sha256", "cuts", "input")}
+    about = {name: first[name] for name in ("whisper", "sha256", "cuts", "input")}
     about["cpu_seconds"] = sum(part["cpu_seconds"] for part in shares)
     write_json(Path(config.hyp) / "cascade.json", about)
