@@ -40,10 +40,10 @@ esac
 # One setup at a time: the lock is on this script, and goes with the last process that has it.
 if command -v flock >/dev/null; then
   exec 9<"$here/setup.sh"
-  flock --nonblock 9 || { log "another setup is running; waiting for it" && flock 9; }
+  flock -n 9 || { log "another setup is running; waiting for it" && flock 9; }
 fi
 
-# A stamp, written last, says what the environment was made from.
+# The stamp marks the folder as ours from the start; filled at the end, it says what from.
 python=$dir/bin/python
 stamp=$dir/.ume-stamp
 wanted=$(
@@ -67,13 +67,12 @@ find_python() {
   return 1
 }
 
-# Everything but pyvenv.cfg goes first, which marks the folder as ours should this be killed.
 empty_folder() {
-  mkdir -p "$dir" 2>/dev/null && [[ -w $dir ]] ||
-    die "cannot write to $dir; choose another folder with --dir"
-  [[ -f $dir/pyvenv.cfg || -z $(ls -A "$dir") ]] ||
-    die "$dir holds other files than an environment; choose another folder with --dir"
-  find "$dir/" -mindepth 1 -maxdepth 1 ! -name pyvenv.cfg -exec rm -rf {} +
+  mkdir -p "$dir" 2>/dev/null || die "cannot make $dir; choose another folder with --dir"
+  [[ -e $stamp || -z $(ls -A "$dir") ]] ||
+    die "$dir holds what $0 did not make; choose another folder with --dir"
+  { : >"$stamp"; } 2>/dev/null || die "cannot write to $dir; choose another folder with --dir"
+  find "$dir/" -mindepth 1 -maxdepth 1 ! -name .ume-stamp -exec rm -rf {} +
   local free_gb
   free_gb=$(df -Pk "$dir" | awk 'NR == 2 { print int($4 / 1048576) }')
   [[ $free_gb -ge $needs_gb ]] ||

@@ -8,14 +8,13 @@ setup() {
   cp -r "$BATS_TEST_DIRNAME/../../utils" "$BATS_TEST_DIRNAME/../../requirements" "the repo"
   setup_sh="$PWD/the repo/utils/setup.sh"
   export CALLS=$PWD/calls
-  for tool in bash cat cksum find df awk rm mkdir ls dirname flock env chmod touch cp; do
+  for tool in bash cat cksum find df awk rm mkdir ls dirname flock env chmod touch cp ln; do
     ln -s "$(command -v "$tool")" bin
   done
   stub python3.11 '
     case "$*" in
     "-m venv "*)
       mkdir -p "$3/bin"
-      touch "$3/pyvenv.cfg"
       printf "#!%s\necho pip \"\$@\" >>\"\$CALLS\"\n[[ \$* != \${PIP_FAILS-none} ]]\n" "$BASH" >"$3/bin/python"
       chmod +x "$3/bin/python"
       ;;
@@ -69,7 +68,7 @@ fails_with() {
   [[ $status -eq 137 && -e env/half ]]
   stub uv :
   run "$setup_sh" --dir env
-  [[ $status -eq 0 && ! -e env/half && -e env/.ume-stamp ]]
+  [[ $status -eq 0 && ! -e env/half && -s env/.ume-stamp ]]
 }
 
 @test "pip is tried where uv fails" {
@@ -81,7 +80,7 @@ fails_with() {
 @test "what cannot be installed is named, and the environment is not taken as made" {
   UV_FAILS="*k2*" PIP_FAILS="*k2*" run "$setup_sh" --dir env
   fails_with "could not install k2"
-  [[ ! -e env/.ume-stamp ]]
+  [[ ! -s env/.ume-stamp ]]
 }
 
 @test "without Whisper it goes on and says what follows" {
@@ -91,7 +90,7 @@ fails_with() {
 
 @test "without Python 3.11 uv provides one; without either it says what to install" {
   stub python3.11 'exit 1'
-  stub uv '[[ $1 != venv ]] || touch env/pyvenv.cfg'
+  stub uv :
   run "$setup_sh" --dir env
   [[ $status -eq 0 ]]
   calls "uv venv "*"--python 3.11 env"
@@ -104,7 +103,7 @@ fails_with() {
   rm bin/uv bin/python3.11
   stub python3 '[[ $1 == -m ]] && mkdir -p "$3/bin" && cp bin/pip "$3/bin/python"'
   stub pip 'cp bin/late-uv env/uv/bin/uv'
-  stub late-uv '[[ $1 != venv ]] || touch env/pyvenv.cfg'
+  stub late-uv :
   run "$setup_sh" --dir env
   [[ $status -eq 0 ]]
   calls "pip -m pip install "*"uv=="
@@ -113,7 +112,15 @@ fails_with() {
 @test "a folder that cannot be made is one line" {
   touch file
   run "$setup_sh" --dir file/env
-  fails_with "cannot write to file/env"
+  fails_with "cannot make file/env"
+  [[ ${#lines[@]} -eq 1 ]]
+}
+
+@test "a folder that cannot be written to is one line" {
+  mkdir env
+  ln -s /proc/version env/.ume-stamp # written by nobody, not even root
+  run "$setup_sh" --dir env
+  fails_with "cannot write to env"
   [[ ${#lines[@]} -eq 1 ]]
 }
 
@@ -121,7 +128,7 @@ fails_with() {
   mkdir work
   touch work/thesis
   run "$setup_sh" --dir work
-  fails_with "work holds other files"
+  fails_with "work holds what"
   [[ -e work/thesis ]]
 }
 
