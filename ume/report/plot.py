@@ -1,0 +1,56 @@
+"""Draw an experiment: timeline, spectrograms, layer weights, learning curves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lhotse import CutSet
+
+from ume.errors import UmeError
+from ume.files import atomic_folder, existing, read_json
+from ume.report.curves import draw_layer_weights, draw_learning_curves, read_curves
+from ume.report.mixture import Example, draw_spectrograms, draw_timeline
+from ume.scoring.hypothesis import Hypothesis
+
+
+@dataclass
+class Config:
+    """Options of ``ume plot``."""
+
+    exp: str
+    """Experiment folder; PNG files are written to plots/ in it."""
+    cuts: str = ""
+    """Mixture cuts of the set, for timeline and spectrograms; without it they are left out."""
+    set: str = "test_max"
+    """Set to draw a mixture of."""
+    recording: str = ""
+    """Mixture to draw; empty: the first."""
+
+
+def main(config: Config) -> None:
+    """Write ``plots/`` at once, and print the names of its files."""
+    exp = existing(config.exp, made_by="steps/train.sh")
+    with atomic_folder(exp / "plots") as folder:
+        if (exp / "metrics.jsonl").exists():
+            draw_learning_curves(read_curves(exp / "metrics.jsonl"), folder / "learning-curves.png")
+        if (exp / "layer_weights.json").exists():
+            draw_layer_weights(read_json(exp / "layer_weights.json"), folder / "layer-weights.png")
+        if config.cuts:
+            example = load_example(config, exp)
+            draw_timeline(example, folder / "timeline.png")
+            draw_spectrograms(example, folder / "spectrograms.png")
+        names = sorted(path.name for path in folder.iterdir())
+        if not names:
+            raise UmeError(
+                f"{exp} has nothing to draw: no metrics.jsonl, no layer_weights.json; "
+                "run steps/train.sh, or give --cuts"
+            )
+    print(f"{exp / 'plots'}: {', '.join(names)}")
+
+
+def load_example(config: Config, exp: Path) -> Example:
+    """The mixture to draw, from the cuts and the hypothesis folder of the set."""
+    cuts = {c.id: c for c in CutSet.from_file(existing(config.cuts, made_by="ume simulate"))}
+    name = config.recording or next(iter(cuts), "")
+    if name not in cuts:
+        raise UmeError(f"--recording {name!r} is not among {config.cuts}; give one of its ids")
+    return Example.load(cuts[name], Hypothesis.open(exp / config.set / "separated", cuts))

@@ -1,0 +1,149 @@
+"""The tables of one set as Markdown, made from its ``scores.json`` alone."""
+
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+NOT_RUN = "not run"
+SUBSETS = ("all", "opposite-sex", "same-sex")
+PARTS = ("miss", "false_alarm", "confusion")
+METHODS = ("ctc-greedy-search", "ctc-decoding", "1best")
+WORD_RATES = ("cpWER", "ORC-WER")
+
+Metric = Dict[str, Any]
+
+
+class Row(NamedTuple):
+    """A line of the table: what it is called, and which metrics it shows."""
+
+    figure: str
+    system: str
+    unit: str
+    keys: Tuple[Tuple[str, Any], ...]  # of the metrics' entries
+    parts: bool = False  # show the parts instead of the value
+
+
+def rows(scores: Dict[str, Any]) -> List[Row]:
+    """Every figure that a set should have, and whatever else it has."""
+    planned = list(_diarization_rows()) + list(_separation_rows())
+    if not _words_left_out(scores):
+        planned += _word_rows(scores)
+    return planned
+
+
+def _diarization_rows() -> Iterator[Row]:
+    for collar in (0.0, 0.25):
+        figure = f"DER, collar {collar:g} s"
+        for row in ("hypothesis", "all-speak", "all-silent"):
+            keys = (("name", "DER"), ("row", row), ("collar", collar))
+            yield Row(figure, row, "%", keys)
+            if row == "hypothesis":
+                yield Row("miss / false alarm / confusion", row, "%", keys, parts=True)
+
+
+def _separation_rows() -> Iterator[Row]:
+    places = {"whole": "whole signal", "overlap": "overlapped samples"}
+    for name in ("SI-SDRi", "SI-SDR"):
+        for region, place in places.items():
+            for row in ("separated", "gate only"):
+                keys = (("name", name), ("row", row), ("region", region))
+                yield Row(f"{name}, {place}", row, "dB", keys)
+    agreement = (("name", "label agreement"), ("row", "separated"))
+    yield Row("voice and activity have one label", "separated", "%", agreement)
+
+
+def _word_rows(scores: Dict[str, Any]) -> List[Row]:
+    planned = [("separated", method) for method in METHODS]
+    planned += [("sources", "1best"), ("mixture", "1best")]
+    found = [(m["row"], m["method"]) for m in scores["metrics"] if m["name"] in WORD_RATES]
+    cells = list(dict.fromkeys(planned + found))
+    systems = {"separated": 0, "sources": 1, "mixture": 2}
+    cells.sort(key=lambda cell: systems.get(cell[0], len(systems)))
+    return [
+        Row(f"{name}, {method}", system, "%", _keys(name=name, row=system, method=method))
+        for name in WORD_RATES
+        for system, method in cells
+    ]
+
+
+def _keys(**keys: Any) -> Tuple[Tuple[str, Any], ...]:
+    return tuple(keys.items())
+
+
+def _words_left_out(scores: Dict[str, Any]) -> bool:
+    return scores["protocol"]["words"].startswith("not scored")
+
+
+def table(scores: Dict[str, Any]) -> str:
+    """The main table of a set: a figure per line, a subset per column."""
+    heads = [f"{subset}<br>{_size(scores['subsets'][subset])}" for subset in SUBSETS]
+    lines = [
+        "| figure | system | unit | " + " | ".join(heads) + " |",
+        "| --- | --- | --- |" + " --- |" * len(SUBSETS),
+    ]
+    for row in rows(scores):
+        cells = [cell(scores, row, subset) for subset in SUBSETS]
+        lines.append(f"| {row.figure} | {row.system} | {row.unit} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell(scores: Dict[str, Any], row: Row, subset: str) -> str:
+    """Value and interval; "not run" where a figure is missing, "-" where the subset is empty."""
+    if not scores["subsets"][subset]["num_recordings"]:
+        return "-"
+    entry = _find(scores["metrics"], row, subset)
+    if entry is None:
+        return NOT_RUN
+    if row.parts:
+        return " / ".join(f"{entry['parts'].get(part, 0):.1f}" for part in PARTS)
+    return value(entry)
+
+
+def value(entry: Metric) -> str:
+    """Such as ``5.4 [4.9, 5.9]``.
+
+    >>> value({"value": 5.41, "interval": [4.9, 5.9], "unit": "%"})
+    '5.4 [4.9, 5.9]'
+    >>> value({"value": None, "interval": None, "unit": "dB"})
+    'undefined'
+    """
+    digits = 2 if entry["unit"] == "dB" else 1
+    if entry["value"] is None:
+        return "undefined"
+    text = _number(entry["value"], digits)
+    if entry["interval"]:
+        text += " [" + ", ".join(_number(limit, digits) for limit in entry["interval"]) + "]"
+    return text
+
+
+def _number(number: float, digits: int) -> str:
+    return f"{round(number, digits) + 0.0:.{digits}f}"  # -0.0 + 0.0 is 0.0
+
+
+def _find(metrics: List[Metric], row: Row, subset: str) -> Optional[Metric]:
+    wanted = {**dict(row.keys), "subset": subset}
+    return next((m for m in metrics if wanted.items() <= m.items()), None)
+
+
+def _size(size: Dict[str, int]) -> str:
+    return (
+        f"{size['num_recordings']} mixtures, {size['num_speakers']} speakers, "
+        f"{size['num_pairs']} pairs"
+    )
+
+
+def protocol(scores: Dict[str, Any]) -> str:
+    """How a set was scored, and the decisions behind its hypothesis, as a list."""
+    made = scores["hypothesis"]
+    stated = {
+        **{name: _text(value) for name, value in scores["protocol"].items()},
+        "threshold": _text(made.get("threshold", "-")),
+        "median filter (frames)": _text(made.get("median", "-")),
+        "alignment of the heads": _text(made.get("alignment_rule", "-")),
+    }
+    if made.get("audio_seconds"):
+        factor = made["cpu_seconds"] / made["audio_seconds"]
+        stated["inference"] = f"{factor:.2f} CPU seconds per second of audio"
+    return "\n".join(f"- {name}: {text}" for name, text in stated.items())
+
+
+def _text(value: Any) -> str:
+    return " and ".join(f"{item:g}" for item in value) if isinstance(value, list) else str(value)
