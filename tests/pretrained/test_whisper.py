@@ -90,9 +90,7 @@ def stacked(state: State, name: str, parts: str, kind: str) -> Tensor:
 
 def translated(encoder: State, decoder: State) -> Dict[str, np.ndarray]:
     """The arrays of a ``model.bin``."""
-    arrays = {
-        f"encoder/{k.replace('.', '/')}": encoder[k] for k in encoder if k.startswith("conv")
-    }
+    arrays = {f"encoder/{k.replace('.', '/')}": encoder[k] for k in encoder if k.startswith("conv")}
     arrays["decoder/embeddings/weight"] = decoder["embedding.weight"]
 
     def norm(theirs: str, state: State, ours: str) -> None:
