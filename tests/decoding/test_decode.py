@@ -31,13 +31,13 @@ def _k2(request: pytest.FixtureRequest) -> None:
 
 def words(lang: Path, method: str, log_probs: Tensor, **options: Any) -> str:
     """Words of one stream."""
-    config = Config(hyp="", lang=str(lang), method=method, **options)  # type: ignore[arg-type]
+    config = Config(hyp="", lang=str(lang), method=method, **options)
     return decode_batch(make_decoder(config, Tokenizer(lang)), {"m_1": log_probs})["m_1"]
 
 
 def run(folder: Path, lang: Path, method: str, **options: Any) -> Dict[str, str]:
     """Words of all streams of a hypothesis folder."""
-    decoding.main(Config(hyp=str(folder), lang=str(lang), method=method, **options))  # type: ignore[arg-type]
+    decoding.main(Config(hyp=str(folder), lang=str(lang), method=method, **options))
     entries = json.loads((folder / "words" / f"{method}.json").read_text())
     return {f"{entry['session_id']}_{entry['speaker']}": entry["words"] for entry in entries}
 
@@ -49,7 +49,7 @@ def test_a_known_sentence(lang: Path, peaky: Make, method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_known_sentence_in_bpe(bpe_lang: Path, peaky: Make, method: str) -> None:
-    assert words(bpe_lang, method, peaky(bpe_lang, SENTENCE, hold=1)) == SENTENCE
+    assert words(bpe_lang, method, peaky(bpe_lang, SENTENCE, hold=2)) == SENTENCE
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -131,7 +131,7 @@ def test_words_do_not_depend_on_jobs_shards_or_batches(
     assert list(alone) == sorted(names)
     for num_jobs in (1, 2, 3, 9):
         for job in range(num_jobs, 0, -1):
-            decoding.main(Config(str(folder), str(lang), method, job=job, num_jobs=num_jobs))  # type: ignore[arg-type]
+            decoding.main(Config(str(folder), str(lang), method, job=job, num_jobs=num_jobs))
         run(folder, lang, method, job=0)
         assert (folder / "words" / f"{method}.json").read_bytes() == bytes_alone
 
@@ -169,7 +169,7 @@ def test_streams_without_a_path_are_named(
     frames[0, 3] = frames[1, 9] = 0.0
     folder = hypothesis_folder({"a_1": peaky(lang, SENTENCE), "a_2": frames})
     assert run(folder, lang, "1best") == {"a_1": SENTENCE, "a_2": ""}
-    assert "1 streams without a path, so without words: a_2" in capsys.readouterr().out
+    assert "streams without a path, so without words: 1 (a_2)" in capsys.readouterr().out
 
 
 def test_lattices_that_do_not_fit_are_made_smaller(
@@ -194,7 +194,7 @@ def test_lattices_that_do_not_fit_are_made_smaller(
     limit = short.numel() * 15.0
     assert run(folder, lang, "1best") == {"a_1": SENTENCE, "a_2": "A BAT SAT"}
     said = capsys.readouterr().out
-    assert "1 streams decoded with smaller beams to fit the memory: a_1" in said
+    assert "streams decoded with smaller beams to fit the memory: 1 (a_1)" in said
     limit = 0.0
     with pytest.raises(UmeError, match="the lattice of a_1 does not fit the memory"):
         run(folder, lang, "1best")

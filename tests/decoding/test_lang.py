@@ -182,5 +182,5 @@ def test_bad_options_are_one_line(text: Path, tmp_path: Path) -> None:
         ({"text": str(text), "type": "bpe", "vocab_size": 4}, "--vocab-size 4"),
     ]:
         with pytest.raises(UmeError, match=message):
-            prepare_lang.main(prepare_lang.Config(lang=lang, **options))  # type: ignore[arg-type]
+            prepare_lang.main(prepare_lang.Config(lang=lang, **options))
     assert not list(tmp_path.iterdir())

@@ -100,8 +100,8 @@ def decode(config: Config) -> List[Dict[str, Any]]:
         f"in {time.monotonic() - started:.1f} s"
     )
     if isinstance(decoder, LatticeDecoder):
-        report("without a path, so without words", decoder.empty)
-        report("decoded with smaller beams to fit the memory", decoder.retried)
+        report("streams without a path, so without words", decoder.empty)
+        report("streams decoded with smaller beams to fit the memory", decoder.retried)
     return [
         seglst_entry(stream, words[stream], shards.frames[stream] * shards.frame_shift)
         for stream in streams
@@ -162,7 +162,7 @@ def decode_batch(decoder: Decoder, streams: Dict[str, Tensor]) -> Dict[str, str]
 def report(what: str, streams: List[str]) -> None:
     """One line that counts and names the streams that something happened to."""
     if streams:
-        print(f"{len(streams)} streams {what}: {' '.join(streams)}")
+        print(f"{what}: {len(streams)} ({' '.join(streams)})")
 
 
 def seglst_entry(stream: str, words: str, duration: float) -> Dict[str, Any]:

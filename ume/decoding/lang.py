@@ -34,7 +34,7 @@ def main(config: Config) -> None:
     if not 1 <= config.ngram <= 5:
         raise UmeError(f"--ngram {config.ngram} is not between 1 and 5")
     files = [config.text] if isinstance(config.text, str) else config.text
-    sentences = [words for file in files for words in read_text(file) if words]
+    sentences = [words for file in files for words in read_text(file)]
     dev = read_text(config.dev_text) if config.dev_text else []
     vocabulary = sorted({word for words in sentences for word in words})
     if len(vocabulary) < 2:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Dict, List
 
+import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -64,7 +65,6 @@ class LatticeDecoder:
 
     def _best(self, streams: Dict[str, Tensor], beams: Beams) -> Dict[str, str]:
         import k2
-        import torch
 
         log_probs = list(streams.values())
         lattice = k2.get_lattice(

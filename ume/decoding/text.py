@@ -10,7 +10,7 @@ WORD = re.compile(r"[A-Z']+")
 
 
 def read_text(path: PathLike) -> List[List[str]]:
-    """The words of every utterance of a Kaldi ``text`` file, in its order.
+    """The words of every utterance that has any, in the order of a Kaldi ``text`` file.
 
     Raises:
         UmeError: the file is missing, unreadable or without words, an id comes twice, or a word
@@ -34,7 +34,8 @@ def read_text(path: PathLike) -> List[List[str]]:
                     f"{path}:{number} has the word {word!r}; normalise the text to A-Z and '"
                 )
         utterances.add(utterance)
-        sentences.append(words)
-    if not any(sentences):
+        if words:
+            sentences.append(words)
+    if not sentences:
         raise UmeError(f"{path} has no words; give `<utterance> WORD WORD` on every line")
     return sentences
