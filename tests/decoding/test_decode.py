@@ -196,7 +196,7 @@ def test_lattices_that_do_not_fit_are_made_smaller(
     said = capsys.readouterr().out
     assert "streams decoded with smaller beams to fit the memory: 1 (a_1)" in said
     limit = 0.0
-    with pytest.raises(UmeError, match="the lattice of a_1 does not fit the memory"):
+    with pytest.raises(UmeError, match="no lattice of a_1 .*cannot allocate memory"):
         run(folder, lang, "1best")
 
 

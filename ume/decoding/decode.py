@@ -63,6 +63,7 @@ def share(config: Config, job: int) -> Path:
 
 
 def read_share(config: Config, job: int) -> Dict[str, Any]:
+    """One job's words; :class:`UmeError` names the job that has not run."""
     made_by = f"ume decode --method {config.method} --job {job}"
     return read_json(existing(share(config, job), made_by))
 

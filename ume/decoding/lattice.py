@@ -53,15 +53,16 @@ class LatticeDecoder:
 
     def _alone(self, name: str, log_probs: Tensor) -> str:
         """Words of one stream, with beams as small as memory asks for."""
-        beams = self.beams
+        beams, reason = self.beams, ""
         while beams.search >= self.smallest_search_beam:
             try:
                 return self._best({name: log_probs}, beams)[name]
-            except (RuntimeError, MemoryError):
+            except (RuntimeError, MemoryError) as error:
+                reason = " ".join(str(error).split())
                 if name not in self.retried:
                     self.retried.append(name)
                 beams = beams.halved()
-        raise UmeError(f"the lattice of {name} does not fit the memory; lower --search-beam")
+        raise UmeError(f"no lattice of {name} with any beam, give the job more memory ({reason})")
 
     def _best(self, streams: Dict[str, Tensor], beams: Beams) -> Dict[str, str]:
         import k2
