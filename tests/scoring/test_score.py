@@ -14,16 +14,17 @@ from lhotse import CutSet
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
+from tests.scoring.synthetic import Material, make_test_set
 from ume.__main__ import main as ume
 from ume.scoring.score import Config, main
 
 
-def config(test_set: Any, **options: Any) -> Config:
+def config(test_set: Material, **options: Any) -> Config:
     hyp = test_set.hyp
     return Config(str(test_set.cuts), str(hyp / "separated"), str(hyp), **options)
 
 
-def scored(test_set: Any, **options: Any) -> Dict[str, Any]:
+def scored(test_set: Material, **options: Any) -> Dict[str, Any]:
     main(config(test_set, **options))
     return json.loads((test_set.hyp / "scores.json").read_text())
 
@@ -43,7 +44,7 @@ def annotation(speech: Dict[str, list]) -> Annotation:
 
 
 @pytest.mark.parametrize("collar", [0.0, 0.25])
-def test_der(test_set: Any, collar: float) -> None:
+def test_der(test_set: Material, collar: float) -> None:
     scores = scored(test_set)
     metric = DiarizationErrorRate(collar=2 * collar)
     for m in test_set.mixtures:
@@ -58,14 +59,14 @@ def test_der(test_set: Any, collar: float) -> None:
     assert find(scores, name="DER", row="all-silent", collar=collar)["value"] == 100
 
 
-def test_all_speak_by_hand(test_set: Any) -> None:
+def test_all_speak_by_hand(test_set: Material) -> None:
     speech = sum(e - s for m in test_set.mixtures for x in m.speech.values() for s, e in x)
     whole = sum(2 * m.duration for m in test_set.mixtures)
     entry = find(scored(test_set), name="DER", row="all-speak", collar=0.0)
     assert entry["value"] == pytest.approx(100 * (whole - speech) / speech, abs=0.001)
 
 
-def test_separation(test_set: Any) -> None:
+def test_separation(test_set: Material) -> None:
     scores = scored(test_set)
     gains = []
     for m in test_set.mixtures:
@@ -81,7 +82,7 @@ def test_separation(test_set: Any) -> None:
     assert find(scores, name="label agreement")["value"] == 100
 
 
-def test_words(test_set: Any) -> None:
+def test_words(test_set: Material) -> None:
     scores = scored(test_set)
     expected = {  # of eight words: one inserted and one deleted; none; four of each; none
         ("cpWER", "separated"): 25.0, ("cpWER", "sources"): 0.0,
@@ -97,7 +98,7 @@ def test_words(test_set: Any) -> None:
     assert recogs.startswith("mix-000_ann:\tref=[")
 
 
-def test_subsets_and_sizes(test_set: Any) -> None:
+def test_subsets_and_sizes(test_set: Material) -> None:
     scores = scored(test_set)
     assert (scores["set"], scores["num_recordings"]) == ("test_max", 6)
     assert scores["subsets"]["all"] == {"num_recordings": 6, "num_speakers": 4, "num_pairs": 5}
@@ -108,7 +109,7 @@ def test_subsets_and_sizes(test_set: Any) -> None:
     assert scores["hypothesis"]["threshold"] == 0.5
 
 
-def test_per_utterance_table(test_set: Any) -> None:
+def test_per_utterance_table(test_set: Material) -> None:
     scores = scored(test_set)
     lines = (test_set.hyp / "per_utterance.csv").read_text().splitlines()
     header = lines[0].split(",")
@@ -118,11 +119,12 @@ def test_per_utterance_table(test_set: Any) -> None:
     assert len(values) == 6 and np.mean(values) == pytest.approx(entry["value"], abs=1e-3)
 
 
-def test_command_line_and_jobs_change_nothing(test_set: Any, capsys: pytest.CaptureFixture) -> None:
+def test_command_line_and_jobs_change_nothing(
+    test_set: Material, capsys: pytest.CaptureFixture
+) -> None:
     names = ("scores.json", "per_utterance.csv", "words/errs-test_max-1best.txt")
     scored(test_set)
     first = [(test_set.hyp / name).read_bytes() for name in names]
-    capsys.readouterr()
     options = ["--cuts", test_set.cuts, "--hyp", test_set.hyp / "separated", "--out", test_set.hyp]
     subprocess.run(
         [sys.executable, "-m", "ume", "score", *map(str, options), "--num-jobs", "3"], check=True
@@ -130,20 +132,20 @@ def test_command_line_and_jobs_change_nothing(test_set: Any, capsys: pytest.Capt
     assert [(test_set.hyp / name).read_bytes() for name in names] == first
 
 
-def test_summary(test_set: Any, capsys: pytest.CaptureFixture) -> None:
+def test_summary(test_set: Material, capsys: pytest.CaptureFixture) -> None:
     scored(test_set)
     printed = capsys.readouterr().out
     assert "%cpWER: 25.00% [ 12 / 48, 6 ins, 6 del, 0 sub ] separated 1best\n" in printed
     assert "%DER: " in printed and "SI-SDRi: " in printed
 
 
-def test_min_mode_has_no_words(tmp_path: Path, make_test_set: Any) -> None:
+def test_min_mode_has_no_words(tmp_path: Path) -> None:
     scores = scored(make_test_set(tmp_path, size=2, name="test_min"))
     assert not [m for m in scores["metrics"] if "WER" in m["name"]]
     assert scores["protocol"]["words"].startswith("not scored")
 
 
-def test_without_controls_and_sexes(tmp_path: Path, make_test_set: Any) -> None:
+def test_without_controls_and_sexes(tmp_path: Path) -> None:
     test_set = make_test_set(tmp_path, size=2)
     for name in ("sources", "mixture"):
         (test_set.hyp / name).rename(tmp_path / name)
@@ -228,7 +230,7 @@ def three_streams(hyp: Path) -> None:
     ],
 )
 def test_bad_hypothesis_is_one_line(
-    tmp_path: Path, make_test_set: Any, harm: Any, message: str, capsys: pytest.CaptureFixture
+    tmp_path: Path, harm: Any, message: str, capsys: pytest.CaptureFixture
 ) -> None:
     test_set = make_test_set(tmp_path, size=2)
     harm(test_set.hyp)
@@ -263,7 +265,7 @@ def one_speaker(supervision: Any) -> Any:
     ],
 )
 def test_bad_cuts_are_one_line(
-    tmp_path: Path, make_test_set: Any, change: Any, message: str, capsys: pytest.CaptureFixture
+    tmp_path: Path, change: Any, message: str, capsys: pytest.CaptureFixture
 ) -> None:
     test_set = make_test_set(tmp_path, size=2)
     cuts = [cut.map_supervisions(change) for cut in CutSet.from_file(test_set.cuts)]

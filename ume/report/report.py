@@ -54,9 +54,8 @@ def section(exp: Path, sets: Iterable[str], title: str) -> str:
     times = [path.stat().st_mtime for path in scored.values() if path.exists()]
     if times:
         date = datetime.fromtimestamp(max(times), tz=timezone.utc)
-        parts.append(
-            f"Scored on {date:%Y-%m-%d} from `{exp.parent.name}/{exp.name}`. In brackets: 95 % intervals."
-        )
+        folder = f"{exp.parent.name}/{exp.name}"
+        parts.append(f"Scored on {date:%Y-%m-%d} from `{folder}`. In brackets: 95 % intervals.")
     for name, path in scored.items():
         if path.exists():
             scores = read_json(path)
