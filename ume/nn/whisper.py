@@ -1,4 +1,4 @@
-"""Whisper's audio encoder and text decoder (Radford et al. 2022), any size."""
+"""Whisper's audio encoder (Radford et al. 2022), any size, and the layers its decoder shares."""
 
 import math
 from dataclasses import dataclass
