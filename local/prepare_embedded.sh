@@ -18,6 +18,8 @@ help_message="usage: local/prepare_embedded.sh [options] <data folder>
   --cmd LAUNCHER            \$train_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=path.sh
+command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 1 ]] || die "expected <data folder>; see --help"
 data=$1
 read -ra launcher <<<"$cmd"

@@ -19,6 +19,8 @@ help_message="usage: local/prepare_librispeech.sh [options] <corpus folder> <dat
   --cmd LAUNCHER            \$train_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=path.sh
+command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 2 ]] || die "expected <corpus folder> <data folder>; see --help"
 corpus=$1 data=$2
 [[ -d $corpus ]] || die "$corpus is not a folder; give the folder that holds LibriSpeech's subsets"

@@ -18,6 +18,8 @@ help_message="usage: steps/simulate.sh [options] <data folder> <mixture folder>
   --cmd LAUNCHER            \$train_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=path.sh
+command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 2 ]] || die "expected <data folder> <mixture folder>; see --help"
 data=$1 mix=$2
 read -ra launcher <<<"$cmd"

@@ -63,7 +63,7 @@ def main(config: Config) -> None:
         spoken = dict(zip(everyone, pool.map(
             lambda index: record(
                 everyone[index], texts[index * share : (index + 1) * share],
-                config.utterances, [config.seed, index], folder, output,
+                config.utterances, [config.seed, len(PARTS), index], folder, output,
             ),
             range(len(everyone)),
         )))  # fmt: skip

@@ -140,8 +140,8 @@ def header_fault(path: str, samples: int) -> Optional[str]:
     except soundfile.LibsndfileError:
         return f"{path} is missing or no audio"
     if (info.samplerate, info.channels, info.frames) != (SAMPLING_RATE, 1, samples):
-        return (f"{path} has {info.frames} samples, {info.samplerate} Hz, {info.channels} channels, "
-                f"not {samples}, {SAMPLING_RATE}, 1")
+        return (f"{path} has {info.frames} samples, {info.samplerate} Hz, "
+                f"{info.channels} channel(s), not {samples}, {SAMPLING_RATE}, 1")
     return None
 
 

@@ -61,7 +61,8 @@ def draw_groups(
     """``count`` different groups of ``size`` utterances of different speakers, as indices.
 
     ``speakers`` holds the speaker of each utterance. Utterances are dealt from shuffled decks, so
-    all are used about equally often. Raises :class:`UmeError` when there are not enough.
+    all are used about equally often; groups drawn twice are dropped, so the nearer ``count`` is to
+    all there are, the less equally. Raises :class:`UmeError` when there are not enough.
     """
     if len(set(speakers)) < size:
         raise UmeError(f"{len(set(speakers))} speakers are fewer than a mixture of {size} needs")

@@ -1,0 +1,171 @@
+"""Corpora in LibriSpeech's layout: what is read, and every bad input."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from lhotse import SupervisionSet
+
+from ume.corpora.librispeech import Config, main
+from ume.dataset import validate
+from ume.errors import UmeError
+from ume.files import read_json
+
+PARTS = ("train", "dev", "test")
+
+
+def supervisions(folder: Path, part: str) -> list:
+    return list(SupervisionSet.from_file(folder / f"supervisions_{part}.jsonl.gz"))
+
+
+@pytest.fixture
+def copy(corpus: Path, tmp_path: Path) -> Path:
+    """A copy of the corpus that a test may break."""
+    return Path(shutil.copytree(corpus, tmp_path / "Libri Speech"))
+
+
+def refused(copy: Path, tmp_path: Path, message: str, **options) -> None:
+    """Preparing ``copy`` fails in one line that matches, and leaves nothing."""
+    with pytest.raises(UmeError, match=message) as caught:
+        main(Config(str(copy), str(tmp_path / "out"), **options))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_speakers_are_split_by_seed_and_balanced(data: Path) -> None:
+    validate.main(validate.Config(str(data), audio=True))
+    speakers = {part: {s.speaker: s.gender for s in supervisions(data, part)} for part in PARTS}
+    assert sum(map(len, speakers.values())) == 12
+    for part in PARTS:
+        genders = list(speakers[part].values())
+        assert genders.count("F") == genders.count("M") >= 1
+        assert len((data / f"text_{part}").read_text().splitlines()) == 3 * len(genders)
+    assert read_json(data / "about.json")["parts"]["train"]["activity"].keys() == {"vad"}
+
+
+def test_jobs_and_runs_change_nothing(corpus: Path, data: Path, tmp_path: Path) -> None:
+    main(Config(str(corpus), str(tmp_path / "again"), num_jobs=4))
+    for path in data.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+
+
+def test_alignments_win_over_the_vad_and_split_files_choose(copy: Path, tmp_path: Path) -> None:
+    (copy / "train-clean-100").mkdir()
+    shutil.move(copy / "dev-clean/101", copy / "train-clean-100/101")
+    for path in (copy / "train-clean-100").rglob("*.trans.txt"):
+        path.unlink()
+    (tmp_path / "rttm").mkdir()
+    (tmp_path / "rttm/x.rttm").write_text("SPEAKER 7-0000 1 0.5 0.75 <NA> <NA> 102 <NA> <NA>\n")
+    (tmp_path / "split.yaml").write_text(
+        "train:\n  - {subset: dev-clean, speakers: [102, 103]}\n"
+        "  - {subset: train-clean-100, text: false}\n"
+        "dev: [{subset: dev-clean, speakers: [104, 105]}]\n"
+        "test: [{subset: dev-clean, speakers: [106, 107], max_duration: 2.5}]\n"
+    )
+    main(Config(str(copy), str(tmp_path / "out"), str(tmp_path / "rttm"),
+                str(tmp_path / "split.yaml")))  # fmt: skip
+    train = {s.id: s for s in supervisions(tmp_path / "out", "train")}
+    assert {s.speaker for s in train.values()} == {"101", "102", "103"}
+    assert train["101-7-0000"].text is None and train["102-7-0001"].text == "WORDB SAID"
+    (item,) = train["102-7-0000"].alignment["speech"]
+    assert (item.start, item.duration) == (0.5, 0.75)
+    assert all(s.duration <= 2.5 for s in supervisions(tmp_path / "out", "test"))
+    about = read_json(tmp_path / "out/about.json")["parts"]["train"]
+    assert about["activity"] == {"alignment": 1, "vad": 8} and about["num_with_text"] == 6
+
+
+def test_folders_that_are_no_corpus(copy: Path, tmp_path: Path) -> None:
+    refused(tmp_path / "nowhere", tmp_path, "nowhere does not exist")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", tmp_path, "empty holds no <subset>/<speaker>/<chapter>")
+    (copy / "SPEAKERS.TXT").unlink()
+    refused(copy, tmp_path, "SPEAKERS.TXT does not exist")
+
+
+def test_missing_transcripts(copy: Path, tmp_path: Path) -> None:
+    path = copy / "dev-clean/101/7/101-7.trans.txt"
+    path.write_text("101-7-0000 ONE\n")
+    refused(copy, tmp_path, "101-7-0001.flac has no line in its .trans.txt")
+    for path in copy.rglob("*.trans.txt"):
+        path.unlink()
+    refused(copy, tmp_path, "dev-clean has no .trans.txt files")
+
+
+def damage_truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damage_rate(path: Path) -> None:
+    soundfile.write(path, np.full(24000, 0.1), 8000)
+
+
+def damage_stereo(path: Path) -> None:
+    soundfile.write(path, np.full((48000, 2), 0.1), 16000)
+
+
+def damage_silent(path: Path) -> None:
+    soundfile.write(path, np.zeros(48000), 16000)
+
+
+def damage_nan(path: Path) -> None:
+    with soundfile.SoundFile(path, "w", 16000, 1, "FLOAT", format="WAV") as file:
+        file.write(np.full(48000, np.nan, dtype=np.float32))
+
+
+def damage_text(path: Path) -> None:
+    path.write_text("not audio")
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (damage_truncated, "is truncated"),
+        (damage_rate, "has 8000 Hz, not 16000; resample it"),
+        (damage_stereo, "has 2 channels, not 1; make it mono"),
+        (damage_silent, "is silent; remove it"),
+        (damage_nan, "holds NaN or infinite samples"),
+        (damage_text, "is not readable audio"),
+    ],
+)
+def test_bad_audio_is_named(copy: Path, tmp_path: Path, damage, message: str) -> None:
+    path = copy / "dev-clean/104/7/104-7-0001.flac"
+    damage(path)
+    refused(copy, tmp_path, "104-7-0001.flac " + message, num_jobs=2)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("train: [", "is not valid YAML"),
+        ("train: []", "must give the parts train, dev and test"),
+        ("{train: [dev-clean], dev: [], test: []}", "part train: write a list of"),
+        ("{train: dev-clean, dev: [], test: []}", "part train: write a list of"),
+        ("{train: [{subset: dev-clean, speaker: [101]}], dev: [], test: []}", "write a list of"),
+        ("{train: [{subset: dev-other}], dev: [], test: []}", "subset dev-other is not in"),
+        ("{train: [{subset: dev-clean, speakers: [9]}], dev: [], test: []}", "speaker 9 is not in"),
+        ("{train: [{subset: dev-clean, speakers: [101]}], dev: [{subset: dev-clean}], test: []}",
+         "speaker 101 is in train and dev"),
+        ("{train: [{subset: dev-clean}], dev: [], test: []}", "part dev has no utterance"),
+    ],
+)  # fmt: skip
+def test_bad_split_files(copy: Path, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "split.yaml").write_text(text)
+    refused(copy, tmp_path, message, split=str(tmp_path / "split.yaml"))
+
+
+def test_bad_options(copy: Path, tmp_path: Path) -> None:
+    refused(copy, tmp_path, "--min-duration", min_duration=5.0, max_duration=4.0)
+    refused(copy, tmp_path, "--min-duration or --max-duration", min_duration=50, max_duration=60)
+    (tmp_path / "none").mkdir()
+    refused(copy, tmp_path, "none holds no .rttm files", alignments=str(tmp_path / "none"))
+    shutil.rmtree(copy / "dev-clean")
+    shutil.copytree(tmp_path / "none", copy / "dev-clean")
+    refused(copy, tmp_path, "holds no <subset>")
+
+
+def test_too_few_speakers(copy: Path, tmp_path: Path) -> None:
+    for speaker in range(104, 113):
+        shutil.rmtree(copy / f"dev-clean/{speaker}")
+    refused(copy, tmp_path, "3 speakers in the corpus are too few")

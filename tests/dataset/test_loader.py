@@ -1,0 +1,150 @@
+"""Batches: shapes, windows, words, order, and resuming in the middle of an epoch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ume.activity import num_frames
+from ume.dataset.batch import MixtureBatch
+from ume.dataset.loader import make_batches, make_eval_loader, make_train_loader
+from ume.dataset.mixtures import draw_window, filter_cuts, load_example, num_samples, read_cuts
+from ume.errors import UmeError
+from ume.mixing.cuts import activity_frames
+
+
+@pytest.fixture
+def cuts(mixtures: Path) -> list:
+    return read_cuts(mixtures / "cuts_train_part.jsonl.gz")
+
+
+def same(a: MixtureBatch, b: MixtureBatch) -> bool:
+    return a.ids == b.ids and torch.equal(a.audio, b.audio) and torch.equal(a.sources, b.sources)
+
+
+def test_a_batch_holds_the_cuts(cuts: list) -> None:
+    (batch,) = make_eval_loader(cuts, 1000.0)
+    assert batch.ids == [cut.id for cut in cuts]
+    size, speakers, length = batch.sources.shape
+    assert batch.audio.shape == (size, length)
+    assert batch.activity.shape == (size, num_frames(length), speakers)
+    for b, cut in enumerate(cuts):
+        n = int(batch.audio_lens[b])
+        assert n == num_samples(cut)
+        assert np.abs(cut.load_audio()[0] - batch.audio[b, :n].numpy()).max() < 1e-6
+        for k, track in enumerate(cut.tracks):
+            start = round(track.offset * 16000)
+            own = batch.sources[b, k, start : start + track.cut.num_samples].numpy()
+            assert np.array_equal(track.cut.load_audio()[0], own)
+        assert torch.equal(batch.sources[b].sum(dim=0), batch.audio[b])
+        assert not batch.audio[b, n:].any() and not batch.activity[b, num_frames(n) :].any()
+        assert np.array_equal(batch.activity[b, : num_frames(n)].bool(), activity_frames(cut))
+        assert batch.texts[b] == [supervision.text for supervision in cut.supervisions]
+    assert same(batch.to("cpu"), batch)
+
+
+def test_missing_speakers_are_empty(cuts: list) -> None:
+    alone = cuts[0].tracks[0].cut
+    (batch,) = make_eval_loader([cuts[0], alone], 1000.0)
+    assert batch.num_speakers.tolist() == [len(cuts[0].tracks), 1]
+    assert batch.speakers[1][1] == "" and batch.texts[1][1] is None
+    assert not batch.sources[1, 1:].any() and not batch.activity[1, :, 1:].any()
+
+
+def test_evaluation_keeps_the_order_and_the_limit(cuts: list) -> None:
+    batches = list(make_eval_loader(cuts, 12.0))
+    assert [name for batch in batches for name in batch.ids] == [cut.id for cut in cuts]
+    assert all(len(b.ids) == 1 or b.audio.numel() <= 12.0 * 16000 for b in batches)
+
+
+def test_a_window_is_a_part_of_the_cut(cuts: list) -> None:
+    whole, window = load_example(cuts[0]), load_example(cuts[0], 8000, 24000)
+    assert np.abs(whole.sources[:, 8000:24000] - window.sources).max() < 1e-6
+    assert np.array_equal(whole.activity[25:75], window.activity)
+    assert whole.texts != window.texts == [None] * len(window.texts)
+
+
+def test_words_stay_where_all_speech_is_inside(cuts: list) -> None:
+    activity = activity_frames(cuts[0])[:, 0]  # (F,)
+    last = int(np.flatnonzero(activity)[-1] + 2) * 320
+    assert load_example(cuts[0], 0, last).texts[0] == cuts[0].supervisions[0].text
+    assert load_example(cuts[0], 0, last - 3200).texts[0] is None
+
+
+@given(seed=st.integers(0, 1000), length=st.integers(1600, 80000))
+def test_windows_hold_overlapped_speech(cut_file, seed: int, length: int) -> None:
+    cut = cut_file
+    start, stop = draw_window(cut, length, np.random.default_rng(seed))
+    assert 0 <= start < stop <= num_samples(cut)
+    assert stop - start == min(length, num_samples(cut))
+    together = activity_frames(cut).sum(axis=1)
+    seen = together[start // 320 : num_frames(stop)]
+    assert seen.max() == together.max()
+
+
+@pytest.fixture(scope="session")
+def cut_file(mixtures: Path):
+    return read_cuts(mixtures / "cuts_train_part.jsonl.gz")[0]
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=50), st.integers(1, 300))
+def test_batches_hold_every_cut_once_within_the_limit(lengths: list, limit: int) -> None:
+    batches = make_batches(lengths, limit, np.random.default_rng(0))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= limit
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resuming_gives_exactly_what_is_left(cuts: list, workers: int) -> None:
+    full = make_train_loader(cuts, 4.0, seed=5, crop=1.5)
+    first, second = list(full), list(full)
+    assert len(first) > 3 and full.epoch == 2
+    assert not all(same(a, b) for a, b in zip(first, second))
+
+    interrupted = make_train_loader(cuts, 4.0, seed=5, num_workers=workers, crop=1.5)
+    for number, _ in enumerate(interrupted, 1):
+        if number == 2:
+            break
+    resumed = make_train_loader(cuts, 4.0, seed=5, num_workers=workers, crop=1.5)
+    resumed.load_state_dict(interrupted.state_dict())
+    left = list(resumed)
+    assert len(left) == len(first) - 2 and all(map(same, left, first[2:]))
+    assert all(map(same, resumed, second))
+
+
+def test_windows_differ_between_epochs(cuts: list) -> None:
+    loader = make_train_loader(cuts, 1000.0, seed=5, crop=1.5)
+    windows = []
+    for epoch in range(2):
+        loader.set_epoch(epoch)
+        (batch,) = loader
+        windows.append(dict(zip(batch.ids, batch.audio)))
+    assert not all(torch.equal(windows[0][name], windows[1][name]) for name in windows[0])
+
+
+def test_another_seed_cannot_be_resumed(cuts: list) -> None:
+    with pytest.raises(UmeError, match="--seed 1 differs"):
+        make_train_loader(cuts, 4.0, seed=1).load_state_dict({"seed": 0, "epoch": 0, "position": 0})
+
+
+def test_sex_pairs(cuts: list) -> None:
+    opposite, of_one_sex = filter_cuts(cuts, "opposite"), filter_cuts(cuts, "same")
+    assert filter_cuts(cuts, "all") == cuts and len(opposite) + len(of_one_sex) == len(cuts)
+    assert all(len({s.gender for s in cut.supervisions}) == 2 for cut in opposite)
+    with pytest.raises(UmeError, match="give one of all, opposite, same"):
+        filter_cuts(cuts, "both")
+    with pytest.raises(UmeError, match="no cuts to train on"):
+        make_train_loader([], 4.0)
+
+
+def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UmeError, match="steps/simulate.sh makes it"):
+        read_cuts(tmp_path / "cuts_train_max.jsonl.gz")
+    for content in (b"junk", b""):
+        (tmp_path / "cuts.jsonl").write_bytes(content)
+        with pytest.raises(UmeError, match="cuts.jsonl"):
+            read_cuts(tmp_path / "cuts.jsonl")

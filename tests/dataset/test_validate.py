@@ -1,0 +1,93 @@
+"""``ume validate`` accepts what we make and names every fault."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+import numpy as np
+import pytest
+import soundfile
+
+from ume.dataset.validate import Config, main
+from ume.errors import UmeError
+
+
+@pytest.fixture
+def copy(mixtures: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(mixtures, tmp_path / "mix"))
+
+
+def edit(folder: Path, change: Callable[[list], Any], name: str = "cuts_test_max") -> None:
+    """Change the cuts (dictionaries) of a manifest."""
+    path = folder / f"{name}.jsonl.gz"
+    with gzip.open(path, "rt") as file:
+        cuts = [json.loads(line) for line in file]
+    change(cuts)
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps(cut) + "\n" for cut in cuts)
+
+
+def supervision(cuts: list, track: int = 0) -> Dict[str, Any]:
+    return cuts[0]["tracks"][track]["cut"]["supervisions"][0]
+
+
+def recording(cuts: list) -> Dict[str, Any]:
+    return cuts[0]["tracks"][0]["cut"]["recording"]
+
+
+def test_what_we_make_is_accepted(mixtures: Path, data: Path) -> None:
+    main(Config(str(mixtures)))
+    main(Config(str(data)))
+    main(Config(str(mixtures / "cuts_test_min.jsonl.gz"), audio=True))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda cuts: cuts.append(cuts[0]), "is there twice"),
+        (lambda cuts: supervision(cuts).update(duration=9.0), "is not inside the cut"),
+        (lambda cuts: supervision(cuts).update(gender=None), "has gender None, not F or M"),
+        (lambda cuts: supervision(cuts).update(speaker=supervision(cuts, 1)["speaker"]),
+         "speaker .* is there twice"),
+        (lambda cuts: supervision(cuts).pop("alignment"), "has no speech activity"),
+        (lambda cuts: supervision(cuts)["alignment"].update(speech=[["speech", 0.0, 99.0, None]]),
+         "is not inside its supervision"),
+        (lambda cuts: supervision(cuts)["alignment"]["speech"].reverse(), "out of order"),
+        (lambda cuts: supervision(cuts).pop("text"), "is not that of its data folder"),
+        (lambda cuts: cuts[0]["tracks"][0]["cut"]["supervisions"].append(supervision(cuts, 1)),
+         "more than one supervision"),
+        (lambda cuts: recording(cuts)["sources"][0].update(source="x.flac"),
+         "x.flac is missing or no audio"),
+    ],
+)  # fmt: skip
+def test_faults_are_named(copy: Path, change: Callable[[list], Any], message: str) -> None:
+    edit(copy, change)
+    with pytest.raises(UmeError, match=f"cuts_test_max.jsonl.gz: .*{message}") as caught:
+        main(Config(str(copy)))
+    assert "\n" not in str(caught.value)
+
+
+def test_audio_of_another_length_is_named(copy: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "short.flac", np.full(100, 0.1), 16000)
+
+    def change(cuts: list) -> None:
+        recording(cuts)["sources"][0]["source"] = str(tmp_path / "short.flac")
+
+    edit(copy, change)
+    with pytest.raises(UmeError, match="short.flac has 100 samples"):
+        main(Config(str(copy)))
+
+
+def test_text_in_small_letters_is_named(copy: Path) -> None:
+    edit(copy, lambda cuts: supervision(cuts).update(text="said"), "cuts_test_min")
+    with pytest.raises(UmeError, match="is not upper case"):
+        main(Config(str(copy)))
+
+
+def test_a_folder_without_manifests_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UmeError, match="holds no manifests"):
+        main(Config(str(tmp_path)))
+    with pytest.raises(UmeError, match="steps/simulate.sh makes it"):
+        main(Config(str(tmp_path / "none")))
