@@ -17,7 +17,7 @@ ENCODED_TOGETHER = 2  # clips: attention over 1500 frames takes 54 MB per clip a
 
 
 class Transcriber:
-    """A frozen Whisper. ``num_windows`` counts what it heard, ``..._seconds`` the CPU time of it."""
+    """A frozen Whisper. ``num_windows`` counts what it heard, ``..._seconds`` the CPU time."""
 
     def __init__(self, source: PathLike = "auto") -> None:
         whisper = load_whisper(source)
