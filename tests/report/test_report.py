@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.scoring.synthetic import make_test_set
 from ume.__main__ import main as ume
-from ume.report.making import git_commit, making
+from ume.report.making import making
 from ume.report.report import replace_section
 from ume.scoring.score import Config as ScoreConfig
 from ume.scoring.score import main as score
@@ -41,7 +41,7 @@ def test_results(exp: Path) -> None:
     for line in (
         "- command: `ume train --conf conf/ume.yaml`",
         "- seed: 3",
-        "- environment: python 3.11.7, cores 2",
+        "- trained with: python 3.11.7, cores 2",
         "- training: steps 10, parameters 1234",
         "| train | 61 | 100 |",
     ):
@@ -87,11 +87,7 @@ def test_plots_are_linked(exp: Path, tmp_path: Path) -> None:
 
 
 def test_empty_folder_says_what_it_can(tmp_path: Path) -> None:
-    assert making(tmp_path).startswith("- code: ")
-
-
-def test_code_without_git(tmp_path: Path) -> None:
-    assert git_commit(tmp_path) == "unknown commit"
+    assert making(tmp_path).startswith("- reported with: commit ")
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,24 @@ def test_summary(test_set: Material, capsys: pytest.CaptureFixture) -> None:
     assert "%DER: " in printed and "SI-SDRi: " in printed
 
 
+@pytest.mark.parametrize(
+    "counts, origin",
+    [
+        ({"alignment": 9}, "alignment"),
+        ({"alignment": 7, "vad": 2}, "alignment 7, vad 2"),
+        (None, "unknown origin"),
+    ],
+)
+def test_origin_of_the_reference(test_set: Material, counts: Any, origin: str) -> None:
+    data = test_set.cuts.parent
+    if counts:
+        (data / "corpus").mkdir()
+        about = {"parts": {"test": {"activity": counts}}}
+        (data / "corpus" / "about.json").write_text(json.dumps(about))
+        (data / "about.json").write_text(json.dumps({"data": str(data / "corpus")}))
+    assert scored(test_set)["protocol"]["reference"] == f"speech activity from {origin}"
+
+
 def test_min_mode_has_no_words(tmp_path: Path) -> None:
     scores = scored(make_test_set(tmp_path, size=2, name="test_min"))
     assert not [m for m in scores["metrics"] if "WER" in m["name"]]
@@ -278,4 +296,10 @@ def test_bad_cuts_are_one_line(
 
 def test_no_cuts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert ume(["score", "--cuts", str(tmp_path / "none"), "--hyp", "x", "--out", "y"]) == 1
-    assert "does not exist; ume simulate makes it" in capsys.readouterr().err
+    assert "does not exist; steps/simulate.sh makes it" in capsys.readouterr().err
+
+
+def test_no_jobs(test_set: Material, capsys: pytest.CaptureFixture) -> None:
+    options = ["--cuts", str(test_set.cuts), "--hyp", str(test_set.hyp / "separated")]
+    assert ume(["score", *options, "--out", str(test_set.hyp), "--num-jobs", "0"]) == 1
+    assert "--num-jobs must be at least 1" in capsys.readouterr().err

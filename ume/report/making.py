@@ -1,15 +1,11 @@
 """How an experiment was made: command, code, configuration, machine, time, size."""
 
 import hashlib
-import os
-import platform
-import subprocess
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
+from ume.environment import environment
 from ume.files import read_json
-
-CODE = Path(__file__).resolve().parents[2]
 
 
 def making(exp: Path) -> str:
@@ -26,7 +22,6 @@ def _facts(exp: Path) -> Iterator[Tuple[str, str]]:
     if command.exists():
         lines = [ln for ln in command.read_text().splitlines() if ln and not ln.startswith("#")]
         yield "command", "; ".join(f"`{line}`" for line in lines)
-    yield "code", git_commit(CODE)
     config = exp / "config.yaml"
     if config.exists():
         digest = hashlib.sha256(config.read_bytes()).hexdigest()
@@ -35,37 +30,11 @@ def _facts(exp: Path) -> Iterator[Tuple[str, str]]:
         yield from (("seed", line.partition(":")[2].strip()) for line in seed)
     env = exp / "env.json"
     if env.exists():
-        yield "environment", flat(read_json(env))
-    yield "machine of the scoring", f"{cpu_model()}, {os.cpu_count()} cores"
+        yield "trained with", flat(read_json(env))
+    yield "reported with", flat(environment())
     train = exp / "train.json"
     if train.exists():
         yield "training", flat(read_json(train))
-
-
-def git_commit(folder: Path) -> str:
-    """The commit of the code, and whether files differ from it; "unknown" without git."""
-    try:
-        commit = _git(folder, "rev-parse", "HEAD").strip()
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no").strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown commit"
-    return f"commit {commit[:12]}{', with uncommitted changes' if changed else ''}"
-
-
-def _git(folder: Path, *words: str) -> str:
-    command = ["git", "-C", str(folder), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def cpu_model() -> str:
-    """The CPU's name as Linux knows it, else the architecture."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def flat(value: Any) -> str:

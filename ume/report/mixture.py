@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any, List, Tuple
 
 import numpy as np
-from lhotse.cut import MixedCut
+from lhotse.cut import Cut
 from scipy.signal import stft
 
 from ume.activity import SAMPLING_RATE, Segment
+from ume.dataset.mixtures import load_example
 from ume.report.style import GREY, colour, figure
 from ume.scoring.diarization import Speech, score_diarization
 from ume.scoring.hypothesis import Hypothesis
-from ume.scoring.reference import Reference, load_sources
+from ume.scoring.reference import Reference
 from ume.scoring.separation import score_separation
 
 WINDOW, SHIFT = 512, 128  # samples of the spectrograms
@@ -33,19 +34,19 @@ class Example:
     der: float  # %
 
     @classmethod
-    def load(cls, cut: MixedCut, hypothesis: Hypothesis) -> "Example":
+    def load(cls, cut: Cut, hypothesis: Hypothesis) -> "Example":
         """Read audio and segments of one recording."""
         reference = Reference.of(cut)
-        sources, mixture = load_sources(cut)
+        truth = load_example(cut)
         voices = hypothesis.audio(reference.id, reference.num_samples)
-        score = score_separation(voices, sources, mixture, reference.activity())
+        score = score_separation(voices, truth.sources, truth.audio, reference.activity())
         order = list(score.permutation)
         found = hypothesis.speech()[reference.id]
         errors = score_diarization(reference.speech, found, reference.duration, collar=0.0)
         return cls(
             reference,
-            mixture,
-            sources,
+            truth.audio,
+            truth.sources,
             voices[order],
             tuple(hypothesis.streams[k] for k in order),
             found,

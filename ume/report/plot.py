@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lhotse import CutSet
-
+from ume.dataset.mixtures import read_cuts
 from ume.errors import UmeError
 from ume.files import atomic_folder, existing, read_json
 from ume.report.curves import draw_layer_weights, draw_learning_curves, read_curves
@@ -49,8 +48,8 @@ def main(config: Config) -> None:
 
 def load_example(config: Config, exp: Path) -> Example:
     """The mixture to draw, from the cuts and the hypothesis folder of the set."""
-    cuts = {c.id: c for c in CutSet.from_file(existing(config.cuts, made_by="ume simulate"))}
-    name = config.recording or next(iter(cuts), "")
+    cuts = {cut.id: cut for cut in read_cuts(config.cuts)}
+    name = config.recording or next(iter(cuts))
     if name not in cuts:
         raise UmeError(f"--recording {name!r} is not among {config.cuts}; give one of its ids")
     return Example.load(cuts[name], Hypothesis.open(exp / config.set / "separated", cuts))

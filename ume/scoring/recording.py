@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Dict, List, NamedTuple, Optional
 
-from lhotse.cut import MixedCut
+from lhotse.cut import Cut
 
+from ume.dataset.mixtures import load_example
 from ume.errors import UmeError
 from ume.metrics.results import Average, Ratio
 from ume.scoring.diarization import Speech, score_diarization, trivial_hypotheses
 from ume.scoring.hypothesis import Hypothesis
-from ume.scoring.reference import Reference, activity, load_sources
+from ume.scoring.reference import Reference, activity
 from ume.scoring.separation import gate, labels_agree, score_separation
 from ume.scoring.text import normalise
 from ume.scoring.words import Transcript, score_words
@@ -46,7 +47,7 @@ class Figure:
 class Task(NamedTuple):
     """What there is to score of one recording."""
 
-    cut: MixedCut
+    cut: Cut
     hypothesis: Hypothesis
     speech: Speech
     words: Dict[str, Dict[str, Dict[str, str]]]  # input -> method -> stream -> words
@@ -111,7 +112,8 @@ def _separation(reference: Reference, task: Task) -> Dict[Figure, Ratio]:
             f"{task.hypothesis.path} has {len(streams)} streams, cut {reference.id} "
             f"{len(reference.speakers)} speakers; use a model for as many"
         )
-    sources, mixture = load_sources(task.cut)  # (S, T), (T,)
+    truth = load_example(task.cut)
+    sources, mixture = truth.sources, truth.audio  # (S, T), (T,)
     active = reference.activity()  # (S, T)
     estimates = task.hypothesis.audio(reference.id, reference.num_samples)
     separated = score_separation(estimates, sources, mixture, active)

@@ -1,13 +1,14 @@
-"""What a mixture cut says is true: who speaks when, what, and each source's audio."""
+"""What a mixture cut says is true: who speaks when, and what."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
-from lhotse.cut import MixedCut
+from lhotse.cut import Cut
 
 from ume.activity import segments_to_samples
+from ume.dataset.mixtures import num_samples
 from ume.errors import UmeError
 from ume.files import PathLike, read_json
 from ume.mixing.cuts import cut_activity
@@ -27,7 +28,7 @@ class Reference:
     texts: Dict[str, Optional[str]]  # None where there is none, or cropping cut it
 
     @classmethod
-    def of(cls, cut: MixedCut) -> "Reference":
+    def of(cls, cut: Cut) -> "Reference":
         """Read the supervisions of a mixture cut.
 
         Raises:
@@ -49,7 +50,7 @@ class Reference:
         return cls(
             id=cut.id,
             duration=cut.duration,
-            num_samples=cut.num_samples,
+            num_samples=num_samples(cut),
             speakers=speakers,
             genders=tuple(s.gender for s in supervisions),
             speech=cut_activity(cut),
@@ -73,28 +74,21 @@ class Reference:
         return activity(self.speech, self.speakers, self.num_samples)
 
 
-def activity(speech: Speech, speakers: Sequence[str], num_samples: int) -> np.ndarray:
+def activity(speech: Speech, speakers: Sequence[str], samples: int) -> np.ndarray:
     """Segments of ``speakers`` as samples, bool (S, T)."""
-    return np.stack([segments_to_samples(speech.get(s, []), num_samples) for s in speakers])
-
-
-def load_sources(cut: MixedCut) -> Tuple[np.ndarray, np.ndarray]:
-    """The sources (S, T) and the mixture (T,), which is the sum of all tracks."""
-    tracks = np.vstack(cut.load_audio(mixed=False))[:, : cut.num_samples]  # (tracks, T)
-    spoken = [bool(track.cut.supervisions) for track in cut.tracks]
-    return tracks[spoken], tracks.sum(axis=0)
+    return np.stack([segments_to_samples(speech.get(s, []), samples) for s in speakers])
 
 
 def activity_origin(cuts: PathLike, part: str) -> str:
     """Where the reference's speech activity comes from, by the about.json of the folders behind.
 
-    Such as ``"alignment"``, or ``"alignment 195, vad 5"`` utterances; ``"not stated"`` if unknown.
+    Such as ``"alignment"``, or ``"alignment 195, vad 5"`` utterances; ``"unknown origin"`` without them.
     """
     try:
         mixtures = read_json(Path(cuts).parent / "about.json")
         counts = read_json(Path(mixtures["data"]) / "about.json")["parts"][part]["activity"]
     except (UmeError, KeyError, TypeError):
-        return "not stated"
+        return "unknown origin"
     if len(counts) == 1:
         return next(iter(counts))
     return ", ".join(f"{origin} {count}" for origin, count in counts.items())

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
 import torch
-from lhotse import CutSet
 
+from ume.dataset.mixtures import read_cuts
 from ume.errors import UmeError
-from ume.files import existing, read_json, write_json, write_text
+from ume.files import read_json, write_json, write_text
 from ume.scoring import bootstrap
 from ume.scoring.hypothesis import Hypothesis
 from ume.scoring.icefall import write_result_files
@@ -30,6 +30,8 @@ META = (  # what meta.json says about the making of the hypothesis
 
 @dataclass
 class Config:
+    """Options of ``ume score``."""
+
     cuts: str
     """Mixture cuts: the reference."""
     hyp: str
@@ -78,7 +80,7 @@ def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
         "subsets": {subset: sizes(select(recordings, subset)) for subset in SUBSETS},
         "protocol": {
             "normaliser": NORMALISER,
-            "reference": f"speech activity by {activity_origin(config.cuts, _part(config))}",
+            "reference": f"speech activity from {activity_origin(config.cuts, _part(config))}",
             "collar": list(COLLARS),
             "diarization": "overlap scored; UEM is the whole recording; seconds pooled",
             "separation": "mean over sources, permutation of best SI-SDR on the whole signal; "
@@ -124,9 +126,9 @@ def _words_protocol(config: Config) -> str:
 
 
 def _tasks(config: Config) -> List[Task]:
-    cuts = list(CutSet.from_file(existing(config.cuts, made_by="ume simulate")))
-    if not cuts:
-        raise UmeError(f"{config.cuts} has no cuts; ume simulate makes them")
+    if config.num_jobs < 1:
+        raise UmeError("--num-jobs must be at least 1")
+    cuts = read_cuts(config.cuts)
     ids = [cut.id for cut in cuts]
     hypothesis = Hypothesis.open(config.hyp, ids)
     folders = {"separated": hypothesis}
