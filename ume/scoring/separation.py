@@ -42,14 +42,11 @@ def score_separation(
     voices = permute(voices[None], perm)[0]  # (S, T)
 
     active = torch.from_numpy(activity)
-    everywhere = torch.ones_like(active)  # (S, T)
     overlapped = active & (active.sum(dim=0) >= 2)  # (S, T)
+    enough = overlapped.sum(dim=1) >= MIN_OVERLAP * SAMPLING_RATE  # (S,)
     averages = {}
-    for region, mask in (("whole", everywhere), ("overlap", overlapped)):
-        enough = mask.sum(dim=1) >= MIN_OVERLAP * SAMPLING_RATE  # (S,)
-        scored = ~is_silent(truth, mask)
-        if region == "overlap":
-            scored &= enough
+    for region, mask, counts in (("whole", None, True), ("overlap", overlapped, enough)):
+        scored = ~is_silent(truth, mask) & counts
         after = si_sdr(voices, truth, mask)[scored]
         before = si_sdr(mixed.expand_as(truth), truth, mask)[scored]
         averages["SI-SDR", region] = _average(after)
