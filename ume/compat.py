@@ -3,6 +3,8 @@
 Import it before Lhotse: ``import ume.compat  # noqa: F401``.
 """
 
+import os
+from pathlib import Path
 from typing import Any, Dict
 
 import torch
@@ -10,6 +12,14 @@ from torch.utils.data import Sampler
 
 from ume.errors import UmeError
 from ume.files import PathLike, existing
+
+
+def processor_info() -> str:
+    """``/proc/cpuinfo``, or nothing where there is none."""
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
 
 
 def _accept_data_source(self: Sampler, data_source: Any = None) -> None:
@@ -42,7 +52,13 @@ SupervisionSegment.with_offset = _with_offset  # type: ignore[method-assign]
 
 
 SLOW_MATMUL = torch.__version__.startswith("1.")
-"""Whether this torch's matrix products lag behind its convolutions on the CPU."""
+"""Whether this torch's matrix products lag behind its convolutions on the CPU.
+
+Torch 1.13 computes them by an MKL of 2020, which takes the slow road on processors not made by
+Intel, unless told to use AVX2. It looks when the first product is computed.
+"""
+if SLOW_MATMUL and "AuthenticAMD" in processor_info():
+    os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 
 
 def load_state(path: PathLike) -> Dict[str, Any]:

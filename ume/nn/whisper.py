@@ -12,7 +12,7 @@ from ume.errors import UmeError
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import WhisperLogMel
 from ume.nn.lengths import num_frames, valid_frames
-from ume.nn.linear import Linear
+from ume.nn.linear import Linear, halving_conv
 
 WINDOW = 30 * SAMPLING_RATE  # samples that Whisper was trained on, and the most it takes
 MAX_FRAMES = 1500  # its positions: one for 20 ms
@@ -123,7 +123,7 @@ class WhisperEncoder(Encoder):
         lens = num_frames(mel_lens, 2)
         x = nn.functional.gelu(self.conv1(features.transpose(1, 2)))  # (B, D, F_mel)
         x = x * valid_frames(mel_lens, x.shape[2]).unsqueeze(1)  # conv2 sees zeros after the clip
-        x = nn.functional.gelu(self.conv2(x)).transpose(1, 2)  # (B, F, D)
+        x = nn.functional.gelu(halving_conv(x.transpose(1, 2), self.conv2))  # (B, F, D)
         x = x + self.positions[: x.shape[1]]
         valid = valid_frames(lens, x.shape[1])
         mask = None if bool(valid.all()) else valid[:, None, None, :]

@@ -10,14 +10,14 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, List, Optional
 
 import torch
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from ume.check_env import environment
+from ume.environment import environment
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
 from ume.errors import UmeError
@@ -33,7 +33,7 @@ from ume.training.checkpoint import (
     save_checkpoint,
     update_average,
 )
-from ume.training.data import TrainingData, load_cuts, valid_batches
+from ume.training.data import TrainingData, valid_batches
 from ume.training.schedule import parameter_groups, rate_at
 from ume.training.validation import encode_texts, summary, validate
 

@@ -1,0 +1,104 @@
+"""RWSE, gLN, Conv-TasNet, resampling of frames, the recogniser."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ume.nn.conv_tasnet import ConvTasNet
+from ume.nn.lengths import num_frames, pool_frames, resample_frames, valid_frames
+from ume.nn.norm import GlobalLayerNorm
+from ume.nn.recogniser import Recogniser, RecogniserConfig
+from ume.nn.rwse import ResidualWeightedSum
+
+
+def test_rwse_starts_as_the_mean_plus_the_last_layer():
+    layers = torch.randn(4, 2, 7, 8)
+    expected = layers.mean(dim=0) + layers[-1]
+    torch.testing.assert_close(ResidualWeightedSum(4)(layers), expected)
+
+
+def test_rwse_weighs_each_layer_by_its_softmax():
+    rwse, layers = ResidualWeightedSum(3), torch.randn(3, 1, 5, 6)
+    rwse.scores.data = torch.tensor([0.0, 1.0, 2.0])
+    weights = torch.tensor([0.09003057, 0.24472847, 0.66524096])
+    torch.testing.assert_close(rwse.weights(), weights)
+    expected = sum(w * layer for w, layer in zip(weights, layers)) + layers[-1]
+    torch.testing.assert_close(rwse(layers), expected)
+
+
+def test_global_layer_norm_is_group_norm_of_the_clip_alone():
+    norm = GlobalLayerNorm(6).double()
+    norm.weight.data.normal_()
+    norm.bias.data.normal_()
+    lens = torch.tensor([9, 4])
+    mask = valid_frames(lens, 9)[:, None].double()
+    x = torch.randn(2, 6, 9, dtype=torch.double) * mask
+    together = norm(x, mask)
+    for clip, length in enumerate(lens.tolist()):
+        alone = torch.nn.functional.group_norm(
+            x[clip : clip + 1, :, :length], 1, norm.weight, norm.bias, norm.eps
+        )
+        torch.testing.assert_close(together[clip : clip + 1, :, :length], alone)
+        assert together[clip, :, length:].abs().sum() == 0
+
+
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "softmax"])
+def test_conv_tasnet_gives_a_clip_the_same_masks_in_any_batch(skip, activation):
+    net = ConvTasNet(10, 7, 2, 8, 12, 3, 3, 2, skip, activation).double()
+    mask = valid_frames(torch.tensor([40, 25]), 40)[:, None].double()
+    x = torch.randn(2, 10, 40, dtype=torch.double) * mask
+    together = net(x, mask)
+    assert together.shape == (2, 2, 7, 40)
+    alone = net(x[1:, :, :25])
+    torch.testing.assert_close(together[1:, ..., :25], alone)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 60), st.sampled_from([0.5, 1, 2, 5]))
+def test_resampled_frames_repeat_or_skip_whatever_the_length(frames, ratio):
+    x = torch.arange(frames, dtype=torch.float)[None, :, None]
+    count = round(frames * ratio)
+    y = resample_frames(x, count, ratio)[0, :, 0].tolist()
+    assert y == [min(int(f / ratio), frames - 1) for f in range(count)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.sampled_from([1, 2, 4]))
+def test_pooled_frames_are_means_over_what_exists(lens, factor):
+    lens = torch.tensor(lens)
+    x = torch.randn(len(lens), 3, int(lens.max()), dtype=torch.double)
+    pooled = pool_frames(x, lens, factor)
+    for clip, length in enumerate(lens.tolist()):
+        groups = x[clip, :, :length].split(factor, dim=1)
+        expected = torch.stack([group.mean(dim=1) for group in groups], dim=1)
+        torch.testing.assert_close(pooled[clip, :, : expected.shape[1]], expected)
+
+
+def test_num_frames_keeps_the_last_partial_frame():
+    assert num_frames(torch.tensor([1, 320, 321, 640]), 320).tolist() == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("form", ["streams", "encoders"])
+def test_recogniser_gives_distributions_that_padding_does_not_change(form):
+    config = RecogniserConfig(form, 16, 2, 32, 7, 1, 1)
+    net = Recogniser(config, 12, 5, 2, 9).double().eval()
+    states = torch.randn(2, 30, 12, dtype=torch.double)
+    streams = torch.randn(2, 2, 30, 5, dtype=torch.double)
+    given_streams = streams if form == "streams" else None
+    together = net(states, torch.tensor([30, 17]), given_streams)
+    assert together.shape == (2, 2, 30, 9)
+    torch.testing.assert_close(together.exp().sum(-1), torch.ones(2, 2, 30).double())
+    short = streams[1:, :, :17] if form == "streams" else None
+    alone = net(states[1:, :17], torch.tensor([17]), short)
+    torch.testing.assert_close(together[1:, :, :17], alone)
+
+
+def test_streams_of_the_recogniser_follow_the_order_of_the_voices():
+    net = Recogniser(RecogniserConfig("streams", 16, 2, 32, 7, 1, 1), 12, 5, 2, 9).eval()
+    states, streams = torch.randn(1, 20, 12), torch.randn(1, 3, 20, 5)
+    lens = torch.tensor([20])
+    there = net(states, lens, streams)
+    back = net(states, lens, streams.flip(1))
+    torch.testing.assert_close(there.flip(1), back)
