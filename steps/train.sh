@@ -2,7 +2,7 @@
 # Train a model and average its last checkpoints into exp/model.safetensors.
 set -euo pipefail
 
-config=
+conf=
 steps=
 seed=0
 encoder_weights=
@@ -12,7 +12,7 @@ num_threads=0
 cmd=${train_cmd:-run.py}
 force=false
 help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <experiment folder>
-  --config FILE             options of 'ume train' (required)
+  --conf FILE               options of 'ume train' (required)
   --steps N                 updates, instead of the config's
   --seed N                  seed of weights and batches
   --encoder-weights W       'auto', a file or a folder; empty: from scratch
@@ -23,10 +23,10 @@ help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <ex
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
 [[ $# -eq 3 ]] || die "expected <mixture folder> <lang folder> <experiment folder>; see --help"
-[[ -n $config ]] || die "--config is empty; give a file such as conf/ume.yaml"
+[[ -n $conf ]] || die "--conf is empty; give a file such as conf/ume.yaml"
 data=$1 lang=$2 exp=$3
 
-options=(--config "$config" --data "$data" --lang "$lang" --exp "$exp" --seed "$seed"
+options=(--config "$conf" --data "$data" --lang "$lang" --exp "$exp" --seed "$seed"
   --model.num_speakers "$num_speakers" --num-workers "$num_workers" --num-threads "$num_threads")
 [[ -z $steps ]] || options+=(--steps "$steps")
 [[ -z $encoder_weights ]] || options+=(--encoder-weights "$encoder_weights")
@@ -37,7 +37,7 @@ read -ra launcher <<<"$cmd"
 
 ume stage --dir "$exp" --name train --force "$force" \
   --made-by "steps/simulate.sh or steps/prepare_lang.sh" \
-  --input "$config" "$data/about.json" "$lang/tokens.txt" "$lang/bpe.model" \
+  --input "$conf" "$data/about.json" "$lang/tokens.txt" "$lang/bpe.model" \
   --output "$exp/train.json" -- \
   "${launcher[@]}" "$exp/log/train.log" ume train "${options[@]}"
 

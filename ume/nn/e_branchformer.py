@@ -14,6 +14,7 @@ from ume.activity import SAMPLING_RATE
 from ume.errors import UmeError
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import HOP, LogMel
+from ume.nn.gelu import GELU
 from ume.nn.lengths import num_frames, valid_frames
 from ume.nn.linear import Linear
 
@@ -131,7 +132,7 @@ class GatingMLP(nn.Module):
 
     def __init__(self, width: int, inner: int, kernel: int, dropout: float) -> None:
         super().__init__()
-        self.channel_proj1 = nn.Sequential(Linear(width, inner), nn.GELU())
+        self.channel_proj1 = nn.Sequential(Linear(width, inner), GELU())
         self.csgu = SpatialGating(inner, kernel, dropout)
         self.channel_proj2 = Linear(inner // 2, width)
 

@@ -30,14 +30,3 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D')."""
         return linear(x, self.weight, self.bias)
-
-
-def halving_conv(x: Tensor, conv: nn.Conv1d) -> Tensor:
-    """``conv`` (kernel 3, stride 2, padding 1) on ``x`` (B, F, D) -> (B, ceil(F / 2), D').
-
-    As a product, not as a convolution: in torch 1.13 the gradient of the weight of the latter is,
-    once in some twenty batches, not a number.
-    """
-    padded = nn.functional.pad(x, (0, 0, 1, 1))
-    windows = padded.unfold(1, 3, 2).flatten(2)  # (B, F', D * 3)
-    return linear(windows, conv.weight.flatten(1), conv.bias)

@@ -11,8 +11,9 @@ from ume.activity import SAMPLING_RATE
 from ume.errors import UmeError
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import WhisperLogMel
+from ume.nn.gelu import GELU, gelu
 from ume.nn.lengths import num_frames, valid_frames
-from ume.nn.linear import Linear, halving_conv
+from ume.nn.linear import Linear
 
 WINDOW = 30 * SAMPLING_RATE  # samples that Whisper was trained on, and the most it takes
 MAX_FRAMES = 1500  # its positions: one for 20 ms
@@ -69,7 +70,7 @@ class Attention(nn.Module):
 
 def feed_forward(width: int) -> nn.Sequential:
     """Two linear layers around a GELU, four times as wide inside."""
-    return nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
+    return nn.Sequential(Linear(width, 4 * width), GELU(), Linear(4 * width, width))
 
 
 class EncoderLayer(nn.Module):
@@ -121,9 +122,9 @@ class WhisperEncoder(Encoder):
             )
         features, mel_lens = self.features(audio, audio_lens)  # (B, F_mel, 80)
         lens = num_frames(mel_lens, 2)
-        x = nn.functional.gelu(self.conv1(features.transpose(1, 2)))  # (B, D, F_mel)
+        x = gelu(self.conv1(features.transpose(1, 2)))  # (B, D, F_mel)
         x = x * valid_frames(mel_lens, x.shape[2]).unsqueeze(1)  # conv2 sees zeros after the clip
-        x = nn.functional.gelu(halving_conv(x.transpose(1, 2), self.conv2))  # (B, F, D)
+        x = gelu(self.conv2(x)).transpose(1, 2)  # (B, F, D)
         x = x + self.positions[: x.shape[1]]
         valid = valid_frames(lens, x.shape[1])
         mask = None if bool(valid.all()) else valid[:, None, None, :]

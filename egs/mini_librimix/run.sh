@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# Overlapped speech from raw audio to scored results, on a machine with two CPU cores.
+set -euo pipefail
+
+stage=0
+stop_stage=9
+librispeech=
+alignments=
+split=
+conf=
+encoder=auto
+steps=
+num_speakers=2
+speakers=44,8,12
+utterances=24
+mixtures="train=6000 dev=100 test=200 test-other=100"
+data=
+exp=
+seed=0
+nj=2
+title=
+publish=
+force=false
+help_message="usage: ./run.sh [options]
+Corpus: the embedded one (synthesised here), or real speech in LibriSpeech's layout:
+  --librispeech DIR         folder that holds LibriSpeech's subsets (dev-clean, ...)
+  --alignments DIR          RTTM files with its speech activity; without them a VAD decides
+  --split FILE              which speakers make up train, dev and test (conf/split_dev_clean.yaml)
+  --speakers N,N,N          voices of the embedded corpus: train,dev,test
+  --utterances N            sentences of each voice
+Mixtures:
+  --num-speakers S          2 or 3
+  --mixtures 'PART=N ...'   mixtures per part
+Model:
+  --encoder KIND            auto, whisper or e-branchformer; auto takes Whisper's weights where
+                            they can be found and trains an E-Branchformer where not
+  --conf FILE               options of 'ume train'; default: conf/<corpus>_<encoder>.yaml
+  --steps N                 updates, instead of the config's
+  --seed N                  of everything: voices, sentences, mixtures, weights, batches
+Run:
+  --stage N --stop-stage N  first and last stage
+     0 environment   1 corpus   2 mixtures   3 lang folder   4 training   5 inference
+     6 decoding      7 cascade (real speech)   8 scores   9 plots and RESULTS.md
+  --data DIR --exp DIR      where to write; defaults: data/<corpus>, exp/<corpus>_<S>mix_<encoder>
+  --nj N                    jobs of inference, decoding and scoring
+  --title TEXT              title of the results
+  --publish FILE            copy the tables to this file, into the section of that title
+  --force true              redo what is done
+Paths are relative to where you are. What is done and unchanged is skipped."
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$recipe/utils/parse_options.sh"
+[[ $# -eq 0 ]] || die "unexpected argument '$1'; --help lists the options"
+for value in "$stage" "$stop_stage"; do
+  [[ $value =~ ^[0-9]$ ]] || die "there is no stage '$value'; stages are 0 to 9 (see --help)"
+done
+case $encoder in
+auto | whisper | e-branchformer) ;;
+*) die "option --encoder takes auto, whisper or e-branchformer, not '$encoder'" ;;
+esac
+for name in librispeech alignments split conf data exp publish; do
+  [[ -z ${!name} ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
+done
+cd "$recipe"
+
+if ((stage <= 0 && stop_stage >= 0)); then
+  log "stage 0: environment"
+  utils/setup.sh
+fi
+. ./path.sh
+. ./cmd.sh
+
+if [[ $encoder == auto ]]; then
+  encoder=e-branchformer
+  if ume find-weights; then encoder=whisper; fi
+fi
+corpus=embedded
+[[ -z $librispeech ]] || corpus=librispeech
+conf=${conf:-conf/${corpus}_$encoder.yaml}
+data=${data:-data/$corpus}
+exp=${exp:-exp/${corpus}_${num_speakers}mix_$encoder}
+mix=$data/mix$num_speakers
+lang=$data/lang_char
+weights=
+[[ $encoder != whisper ]] || weights=auto
+
+if ((stage <= 1 && stop_stage >= 1)); then
+  log "stage 1: corpus"
+  if [[ $corpus == embedded ]]; then
+    IFS=, read -r train dev test <<<"$speakers"
+    local/prepare_embedded.sh --train-speakers "$train" --dev-speakers "$dev" \
+      --test-speakers "$test" --utterances "$utterances" --seed "$seed" --nj "$nj" \
+      --force "$force" "$data/corpus"
+  else
+    local/prepare_librispeech.sh --alignments "$alignments" --split "$split" --seed "$seed" \
+      --nj "$nj" --force "$force" "$librispeech" "$data/corpus"
+  fi
+fi
+
+if ((stage <= 2 && stop_stage >= 2)); then
+  log "stage 2: mixtures of $num_speakers speakers"
+  steps/simulate.sh --num-speakers "$num_speakers" --mixtures "$mixtures" --seed "$seed" \
+    --nj "$nj" --force "$force" "$data/corpus" "$mix"
+fi
+
+if ((stage <= 3 && stop_stage >= 3)); then
+  log "stage 3: lang folder with the 3-gram of the training text"
+  steps/prepare_lang.sh --type char --dev-text "$data/corpus/text_dev" --force "$force" \
+    "$data/corpus/text_train" "$lang"
+fi
+
+if ((stage <= 4 && stop_stage >= 4)); then
+  log "stage 4: training"
+  steps/train.sh --conf "$conf" --encoder-weights "$weights" --num-speakers "$num_speakers" \
+    --steps "$steps" --seed "$seed" --force "$force" "$mix" "$lang" "$exp"
+fi
+
+# Test sets: every part but train and dev. Words are scored where they are whole: not in min mode.
+sets=() word_sets=()
+for part in test test-other; do
+  for mode in max min part; do
+    [[ -f $mix/cuts_${part}_$mode.jsonl.gz ]] || continue
+    sets+=("${part}_$mode")
+    [[ $mode == min ]] || word_sets+=("${part}_$mode")
+  done
+done
+
+if ((stage <= 5 && stop_stage >= 5)); then
+  log "stage 5: inference; threshold and median filter chosen on dev"
+  steps/infer.sh --tune true --nj "$nj" --force "$force" \
+    "$exp" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
+  for set in "${sets[@]}"; do
+    steps/infer.sh --nj "$nj" --force "$force" \
+      "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/separated"
+  done
+  for set in "${word_sets[@]}"; do
+    for input in sources mixture; do
+      steps/infer.sh --input "$input" --nj "$nj" --force "$force" \
+        "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/$input"
+    done
+  done
+fi
+
+if ((stage <= 6 && stop_stage >= 6)); then
+  log "stage 6: decoding"
+  for set in "${word_sets[@]}"; do
+    for method in ctc-greedy-search ctc-decoding 1best; do
+      steps/decode.sh --method "$method" --nj "$nj" --force "$force" \
+        "$exp" "$lang" "$exp/$set/separated"
+    done
+    for input in sources mixture; do
+      steps/decode.sh --method 1best --nj "$nj" --force "$force" "$exp" "$lang" "$exp/$set/$input"
+    done
+  done
+fi
+
+if ((stage <= 7 && stop_stage >= 7)) && [[ $corpus == librispeech && $encoder == whisper ]]; then
+  log "stage 7: cascade, Whisper's own decoder on the separated voices"
+  for set in "${word_sets[@]}"; do
+    for input in separated sources mixture; do
+      steps/cascade.sh --input "$input" --nj "$nj" --force "$force" \
+        "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/$input"
+    done
+  done
+fi
+
+if ((stage <= 8 && stop_stage >= 8)); then
+  log "stage 8: scores"
+  for set in "${sets[@]}"; do
+    steps/score.sh --nj "$nj" --force "$force" \
+      "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/separated"
+  done
+fi
+
+if ((stage <= 9 && stop_stage >= 9)); then
+  log "stage 9: plots and $exp/RESULTS.md"
+  steps/report.sh --sets "${sets[*]}" --cuts "$mix/cuts_test_max.jsonl.gz" \
+    --title "${title:-UME on $corpus speech, $num_speakers speakers, $encoder}" \
+    --publish "$publish" --force "$force" "$exp"
+fi
