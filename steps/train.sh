@@ -24,6 +24,7 @@ help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <ex
 . "$(dirname "$0")/../utils/parse_options.sh"
 [[ $# -eq 3 ]] || die "expected <mixture folder> <lang folder> <experiment folder>; see --help"
 [[ -n $conf ]] || die "--conf is empty; give a file such as conf/ume.yaml"
+[[ -f $conf ]] || die "option --conf: there is no file $conf; check the path"
 data=$1 lang=$2 exp=$3
 
 options=(--config "$conf" --data "$data" --lang "$lang" --exp "$exp" --seed "$seed"

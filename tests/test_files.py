@@ -1,20 +1,24 @@
 """Files and folders appear whole or not at all."""
 
+import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from ume.errors import UmeError
 from ume.files import atomic_folder, atomic_path, existing, read_json, write_json, write_text
+from ume.stage import content_hash, listing_hash
 
 
 def test_path_keeps_its_suffixes_and_appears_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a b" / "cuts.jsonl.gz"
     with atomic_path(path) as temporary:
-        assert temporary.parent == path.parent
-        assert temporary.name.endswith("cuts.jsonl.gz")
+        assert temporary.name == path.name
         temporary.write_text("new")
         assert not path.exists()
     assert path.read_text() == "new"
@@ -72,3 +76,41 @@ def test_missing_file_names_what_makes_it(tmp_path: Path) -> None:
     with pytest.raises(UmeError, match="none does not exist; check the path"):
         existing(tmp_path / "none")
     assert existing(tmp_path) == tmp_path
+
+
+KILLED = """
+import os, signal, sys
+from ume.files import atomic_folder, atomic_path
+with atomic_path("words/1best.json") as path, atomic_folder("words/lang") as folder:
+    path.write_text("half")
+    (folder / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_run_leaves_is_found_by_nobody(tmp_path: Path, root: Path) -> None:
+    write_text(tmp_path / "words" / "1best.json", "old")
+    write_text(tmp_path / "words" / "lang" / "old", "")
+    before = content_hash(tmp_path), listing_hash(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    run = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, env=environment)
+    assert run.returncode == -signal.SIGKILL
+    assert sorted(path.name for path in (tmp_path / "words").glob("*.json")) == ["1best.json"]
+    assert (tmp_path / "words" / "1best.json").read_text() == "old"
+    assert [path.name for path in (tmp_path / "words").glob("l*")] == ["lang"]
+    assert os.listdir(tmp_path / "words" / "lang") == ["old"]
+    assert (content_hash(tmp_path), listing_hash(tmp_path)) == before
+
+
+def test_a_full_disk_names_the_file_and_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_text(tmp_path / "file", "old")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError) as error:
+        write_text(tmp_path / "file", "new")
+    assert error.value.filename == str(tmp_path / "file")
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "old"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 VERBS: Dict[str, Tuple[str, str]] = {
     "check-env": ("ume.check_env", "print versions, what is missing and what to do"),
+    "find-weights": ("ume.find_weights", "say where the pretrained encoder is, if anywhere"),
     "stage": ("ume.stage", "run a command unless its inputs and options are unchanged"),
     "prepare-embedded": ("ume.corpora.embedded", "synthesise the embedded corpus"),
     "prepare-librispeech": ("ume.corpora.librispeech", "manifests of a LibriSpeech-layout corpus"),
@@ -40,7 +41,10 @@ def usage() -> str:
     """The list of verbs."""
     lines = ["usage: ume VERB [--config FILE.yaml] [--option value ...]", "", "verbs:"]
     lines += [f"  {verb:<20} {text}" for verb, (_, text) in VERBS.items()]
-    lines += ["", "ume VERB --help lists the options of a verb; --print_config prints them as YAML."]
+    lines += [
+        "",
+        "ume VERB --help lists the options of a verb; --print_config prints them as YAML.",
+    ]
     return "\n".join(lines)
 
 

@@ -98,9 +98,10 @@ def read_rttm(path: Union[str, Path]) -> Annotation:
                 start, duration = float(fields[3]), float(fields[4])
                 annotation[fields[1]][fields[7]].append((start, start + duration))
             except (IndexError, ValueError):
-                raise UmeError(f"{path}:{number}: not an RTTM line; write "
-                               "'SPEAKER recording 1 start duration <NA> <NA> speaker <NA> <NA>'"
-                               ) from None
+                raise UmeError(
+                    f"{path}:{number}: not an RTTM line; write "
+                    "'SPEAKER recording 1 start duration <NA> <NA> speaker <NA> <NA>'"
+                ) from None
     return {
         recording: {speaker: merge_segments(segments) for speaker, segments in speakers.items()}
         for recording, speakers in annotation.items()
@@ -113,8 +114,10 @@ def write_rttm(path: Union[str, Path], annotation: Annotation) -> None:
     for recording, speakers in sorted(annotation.items()):
         turns = sorted((s, e, speaker) for speaker, segs in speakers.items() for s, e in segs)
         for start, end, speaker in turns:
-            lines.append(f"SPEAKER {recording} 1 {start:.3f} {round(end, 3) - round(start, 3):.3f} "
-                         f"<NA> <NA> {speaker} <NA> <NA>\n")
+            lines.append(
+                f"SPEAKER {recording} 1 {start:.3f} {round(end, 3) - round(start, 3):.3f} "
+                f"<NA> <NA> {speaker} <NA> <NA>\n"
+            )
     write_text(path, "".join(lines))
 
 

@@ -42,8 +42,7 @@ def _with_offset(self: SupervisionSegment, offset: float) -> SupervisionSegment:
     lie at the old times.
     """
     alignment = self.alignment and {
-        kind: [item.with_offset(offset) for item in items]
-        for kind, items in self.alignment.items()
+        kind: [item.with_offset(offset) for item in items] for kind, items in self.alignment.items()
     }
     return fastcopy(self, start=round(self.start + offset, ndigits=8), alignment=alignment)
 

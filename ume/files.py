@@ -11,51 +11,65 @@ from typing import Any, Iterator, Union
 from ume.errors import UmeError
 
 PathLike = Union[str, Path]
+PART = ".part-"
+"""How the folders begin in which files are written aside; a killed run leaves them behind."""
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside ``path`` (whose parent is made), removed in the end.
+
+    Errors of the file system that name no file name ``path``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=PART, dir=path.parent))
+    try:
+        yield folder
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` (same suffixes); on success it replaces ``path``.
+    """Yield a path to write to; on success that file replaces ``path``, whose name it has.
 
-    The parent folder is created. On any exception the temporary file is removed.
+    The parent folder is created. On any exception nothing is left.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".part-", suffix="-" + path.name, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _aside(path) as folder:
+        yield folder / path.name
+        os.replace(folder / path.name, path)
 
 
 @contextmanager
 def atomic_folder(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; on success it replaces ``path`` (if any)."""
+    """Yield a folder to fill; on success it replaces ``path`` (if any)."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".part-{path.name}-", dir=path.parent))
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
+    with _aside(path) as folder:
+        new, old = folder / path.name, folder / f"{path.name}.old"
+        new.mkdir()
+        yield new
         if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            os.replace(path, old)
+        os.replace(new, path)
+
+
+def write_bytes(path: PathLike, data: Union[bytes, memoryview]) -> None:
+    """Write ``data`` to ``path`` at once.
+
+    What libraries make of a full disk is anything from a riddle to an abort: so let them write
+    into memory, and their bytes by this, which raises :class:`OSError`.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_text(path: PathLike, text: str) -> None:
     """Write ``text`` to ``path`` at once (UTF-8)."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_json(path: PathLike, value: Any) -> None:

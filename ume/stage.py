@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, NoReturn, Tuple
 
 from ume.errors import UmeError
-from ume.files import PathLike, existing, write_json
+from ume.files import PART, PathLike, existing, write_json
 
 LOCKED = "UME_LOCKED"  # environment: folders locked for this process by one above it
 PATIENCE = 2.0  # seconds that a killed run's children are given to be gone
@@ -84,6 +84,7 @@ def run_stage(options: argparse.Namespace, command: List[str]) -> int:
         return 0
     print(f"{options.name}: {reason}", flush=True)
     record_path.unlink(missing_ok=True)
+    started, cpu = time.monotonic(), sum(os.times()[2:4])
     code = run_command(command)
     if code != 0:
         print(f"{options.name}: failed with exit code {code}", file=sys.stderr)
@@ -92,7 +93,16 @@ def run_stage(options: argparse.Namespace, command: List[str]) -> int:
         if not Path(path).exists():
             raise UmeError(f"{options.name} ended well but did not make {path}; see its log")
     outputs = {path: listing_hash(Path(path)) for path in options.output}
-    write_json(record_path, {**wanted, "outputs": outputs})
+    record = {
+        "name": options.name,
+        **wanted,
+        "outputs": outputs,
+        "seconds": round(time.monotonic() - started, 1),
+        "cpu_seconds": round(
+            sum(os.times()[2:4]) - cpu, 1
+        ),  # of children that this process awaited
+    }
+    write_json(record_path, record)
     return 0
 
 
@@ -134,12 +144,15 @@ def why(record_path: Path, wanted: Dict[str, Any], outputs: List[str]) -> str:
 
 
 def files_below(path: Path) -> Iterator[Tuple[str, Path]]:
-    """(relative name, path) of every file of a folder, sorted, or of a file itself."""
+    """(relative name, path) of every file of a folder, sorted, or of a file itself.
+
+    What a killed run had begun to write does not count.
+    """
     if not path.is_dir():
         yield "", path
         return
     for folder, folders, names in os.walk(path):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith(PART))
         for name in sorted(names):
             file = Path(folder) / name
             yield str(file.relative_to(path)), file

@@ -13,7 +13,7 @@ steps=
 num_speakers=2
 speakers=44,8,12
 utterances=24
-mixtures="train=6000 dev=100 test=200 test-other=100"
+mixtures="train=6000 dev=100 test=200"
 data=
 exp=
 seed=0
@@ -123,6 +123,9 @@ for part in test test-other; do
     [[ $mode == min ]] || word_sets+=("${part}_$mode")
   done
 done
+if ((stop_stage >= 5)) && [[ ${#sets[@]} -eq 0 ]]; then
+  die "$mix holds no cuts_test_*.jsonl.gz; stage 2 makes them from a --mixtures with test=N"
+fi
 
 if ((stage <= 5 && stop_stage >= 5)); then
   log "stage 5: inference; threshold and median filter chosen on dev"
@@ -153,14 +156,18 @@ if ((stage <= 6 && stop_stage >= 6)); then
   done
 fi
 
-if ((stage <= 7 && stop_stage >= 7)) && [[ $corpus == librispeech && $encoder == whisper ]]; then
-  log "stage 7: cascade, Whisper's own decoder on the separated voices"
-  for set in "${word_sets[@]}"; do
-    for input in separated sources mixture; do
-      steps/cascade.sh --input "$input" --nj "$nj" --force "$force" \
-        "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/$input"
+if ((stage <= 7 && stop_stage >= 7)); then
+  if [[ $corpus == librispeech && $encoder == whisper ]]; then
+    log "stage 7: cascade, Whisper's own decoder on the separated voices"
+    for set in "${word_sets[@]}"; do
+      for input in separated sources mixture; do
+        steps/cascade.sh --input "$input" --nj "$nj" --force "$force" \
+          "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/$input"
+      done
     done
-  done
+  else
+    log "stage 7: cascade: only with --librispeech and Whisper's weights"
+  fi
 fi
 
 if ((stage <= 8 && stop_stage >= 8)); then

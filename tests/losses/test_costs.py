@@ -127,3 +127,16 @@ def test_missing_references_neither_cost_nor_steer():
     exists = torch.tensor([[True, False]])
     loss = joint_loss({"a": TaskCost(cost, exists)}, {"a": 1.0}, tied=False)
     assert loss.total.item() == 1.0 and loss.permutations["a"].tolist() == [[1, 0]]
+
+
+def test_an_ordered_task_keeps_its_order_and_does_not_steer():
+    swapped = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])  # best: reference 0 takes estimate 1
+    against = torch.tensor([[[0.0, 9.0], [9.0, 0.0]]])
+    every = torch.ones(1, 2).bool()
+    costs = {"a": TaskCost(swapped, every), "b": TaskCost(against, every)}
+    weights = {"a": 1.0, "b": 1.0}
+    loss = joint_loss(costs, weights, tied=True, ordered={"b"})
+    assert loss.permutations["a"].tolist() == [[1, 0]]
+    assert loss.permutations["b"].tolist() == [[0, 1]]
+    assert loss.total.item() == 0
+    assert joint_loss(costs, weights, tied=True).permutations["a"].tolist() == [[0, 1]]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Dict, Iterator, List
 
 import numpy as np
-import soundfile
 from scipy.signal import resample_poly
 
 from ume.activity import SAMPLING_RATE, detect_speech
+from ume.audio import write_flac
 from ume.corpora.folder import Utterance, write_data_folder
 from ume.corpora.grammar import sentences, transcript
 from ume.corpora.voices import PARTS, SEXES, VARIANTS, Voice, make_voices
@@ -96,14 +96,15 @@ def record(
     spoken = [with_margins(audio, rng) for audio in speak(voice, texts)]
     chosen = choose([len(audio) / SAMPLING_RATE for audio in spoken], count, rng)
     if len(chosen) < count:
-        raise UmeError(f"voice {voice.voice} has only {len(chosen)} sentences of {SHORTEST:g} to "
-                       f"{LONGEST:g} s; give fewer --utterances")
+        raise UmeError(
+            f"voice {voice.voice} has only {len(chosen)} sentences of {SHORTEST:g} to "
+            f"{LONGEST:g} s; give fewer --utterances"
+        )
     utterances: List[Utterance] = []
     for number, index in enumerate(chosen):
         name = f"{voice.speaker}-{number:03d}"
         path = Path("audio") / voice.speaker / f"{name}.flac"
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(folder / path, spoken[index], SAMPLING_RATE, subtype="PCM_16")
+        write_flac(folder / path, spoken[index])
         utterances.append(Utterance(
             name, voice.speaker, voice.gender, transcript(texts[index]), home / path,
             len(spoken[index]), detect_speech(spoken[index]), "vad",

@@ -47,8 +47,7 @@ GRAMMAR: Dict[str, str] = {
     "in the village; at school; on the mountain; in the hospital; at home; in the library; "
     "on the beach; in the theatre; at the airport",
     "SIDE": "near; behind; beside; across; outside",
-    "LANDMARK": "river; church; castle; harbour; bakery; museum; field; lake; "
-    "office; road",
+    "LANDMARK": "river; church; castle; harbour; bakery; museum; field; lake; office; road",
     "WHEN": "yesterday; this morning; last night; last MONTH; on DAY; after lunch; before dinner; "
     "at midnight; two weeks ago; in MONTH; every summer; early in the winter",
     "LATER": "tomorrow; next week; on DAY; next year; soon; after breakfast; in MONTH",

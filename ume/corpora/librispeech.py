@@ -76,8 +76,10 @@ def main(config: Config) -> None:
                   if selection.has(source.subset, source.speaker)]  # fmt: skip
         for source, selection in wanted:
             if selection.text and source.id not in texts:
-                raise UmeError(f"{source.path} has no line in its .trans.txt; add it, or say "
-                               f"'text: false' for {source.subset} in a --split file")
+                raise UmeError(
+                    f"{source.path} has no line in its .trans.txt; add it, or say "
+                    f"'text: false' for {source.subset} in a --split file"
+                )
         longest = [selection.max_duration or config.max_duration for _, selection in wanted]
         read = pool.map(
             lambda source, limit: read_source(source, alignments, config.min_duration, limit),
@@ -94,8 +96,10 @@ def main(config: Config) -> None:
         made = {part: utterances(selections) for part, selections in parts.items()}
     for part, found in made.items():
         if not found:
-            raise UmeError(f"part {part} has no utterance of {config.min_duration:g} to "
-                           f"{config.max_duration:g} s; change --min-duration or --max-duration")
+            raise UmeError(
+                f"part {part} has no utterance of {config.min_duration:g} to "
+                f"{config.max_duration:g} s; change --min-duration or --max-duration"
+            )
     about = {
         "corpus": "LibriSpeech layout",
         "root": str(corpus),
@@ -112,8 +116,10 @@ def find_sources(corpus: Path) -> List[Source]:
     """All ``<subset>/<speaker>/<chapter>/*.flac`` of a corpus, sorted by path."""
     paths = sorted(corpus.glob("*/*/*/*.flac"))
     if not paths:
-        raise UmeError(f"{corpus} holds no <subset>/<speaker>/<chapter>/*.flac; "
-                       "give the folder that holds the subsets (often named LibriSpeech)")
+        raise UmeError(
+            f"{corpus} holds no <subset>/<speaker>/<chapter>/*.flac; "
+            "give the folder that holds the subsets (often named LibriSpeech)"
+        )
     return [Source(path.stem, path.parts[-4], path.parts[-3], path) for path in paths]
 
 
@@ -130,8 +136,10 @@ def read_transcripts(corpus: Path, subsets: set) -> Dict[str, str]:
     for subset in sorted(subsets):
         paths = sorted((corpus / subset).glob("*/*/*.trans.txt"))
         if not paths:
-            raise UmeError(f"{corpus / subset} has no .trans.txt files; restore them, or say "
-                           f"'text: false' for {subset} in a --split file")
+            raise UmeError(
+                f"{corpus / subset} has no .trans.txt files; restore them, or say "
+                f"'text: false' for {subset} in a --split file"
+            )
         for path in paths:
             for line in path.read_text(encoding="utf-8").splitlines():
                 name, _, text = line.strip().partition(" ")

@@ -61,8 +61,10 @@ def read_selection(path: str, part: str, item: object) -> Selection:
     if not isinstance(item, dict) or "subset" not in item or set(item) - {
         "subset", "speakers", "text", "max_duration"
     }:  # fmt: skip
-        raise UmeError(f"{path}: part {part}: write a list of "
-                       "'- {subset: NAME, speakers: [ID, ...], text: true}', not " + repr(item))
+        raise UmeError(
+            f"{path}: part {part}: write a list of "
+            "'- {subset: NAME, speakers: [ID, ...], text: true}', not " + repr(item)
+        )
     speakers = item.get("speakers")
     return Selection(
         subset=str(item["subset"]),
@@ -79,12 +81,15 @@ def check_split(path: str, split: Split, available: Set[Tuple[str, str]]) -> Non
     for part, selections in split.items():
         for selection in selections:
             if selection.subset not in subsets:
-                raise UmeError(f"{path}: subset {selection.subset} is not in the corpus "
-                               f"(it has {', '.join(sorted(subsets))})")
+                raise UmeError(
+                    f"{path}: subset {selection.subset} is not in the corpus "
+                    f"(it has {', '.join(sorted(subsets))})"
+                )
             missing = {(selection.subset, s) for s in selection.speakers or ()} - available
             if missing:
-                raise UmeError(f"{path}: speaker {min(missing)[1]} is not in the corpus's "
-                               f"{selection.subset}")
+                raise UmeError(
+                    f"{path}: speaker {min(missing)[1]} is not in the corpus's {selection.subset}"
+                )
             for subset, speaker in sorted(available):
                 if selection.has(subset, speaker) and owner.setdefault(speaker, part) != part:
                     raise UmeError(f"{path}: speaker {speaker} is in {owner[speaker]} and {part}")
@@ -103,8 +108,10 @@ def split_by_seed(available: Set[Tuple[str, str]], sexes: Dict[str, str], seed: 
         members["train"].update(order[dev + test :])
     for part in PARTS:
         if len(members[part]) < 2:
-            raise UmeError(f"{len(speakers)} speakers in the corpus are too few for train, dev and "
-                           "test of at least 2 each; add speakers, or give --split")
+            raise UmeError(
+                f"{len(speakers)} speakers in the corpus are too few for train, dev and "
+                "test of at least 2 each; add speakers, or give --split"
+            )
     subsets = sorted({subset for subset, _ in available})
     return {
         part: [Selection(subset, frozenset(members[part])) for subset in subsets] for part in PARTS

@@ -52,9 +52,7 @@ def make_voices(part: str, count: int, seed: int) -> List[Voice]:
 
     Speakers who share a variant differ in accent and lie in different stretches of the pitch range.
     """
-    return [
-        voice for sex in SEXES for voice in voices_of_sex(part, sex, count // 2, seed)
-    ]
+    return [voice for sex in SEXES for voice in voices_of_sex(part, sex, count // 2, seed)]
 
 
 def voices_of_sex(part: str, sex: str, count: int, seed: int) -> List[Voice]:

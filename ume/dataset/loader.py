@@ -8,6 +8,7 @@ import zlib
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
+import torch
 from lhotse.cut import Cut
 from torch.utils.data import DataLoader, Dataset
 
@@ -16,6 +17,7 @@ from ume.activity import SAMPLING_RATE
 from ume.dataset.batch import MixtureBatch, collate
 from ume.dataset.mixtures import draw_window, load_example, num_samples
 from ume.errors import UmeError
+from ume.orphans import die_with_parent
 
 Item = Tuple[int, List[int]]  # epoch, indices of the cuts of a batch
 
@@ -105,8 +107,10 @@ class TrainLoader:
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Go on from ``state``; :class:`UmeError` if it was made with another seed."""
         if state["seed"] != self.seed:
-            raise UmeError(f"--seed {self.seed} differs from the checkpoint's {state['seed']}; "
-                           "resume with the same seed")
+            raise UmeError(
+                f"--seed {self.seed} differs from the checkpoint's {state['seed']}; "
+                "resume with the same seed"
+            )
         self.epoch, self.position = state["epoch"], state["position"]
 
 
@@ -114,7 +118,16 @@ def load(
     dataset: MixtureDataset, items: Sequence[Item], num_workers: int
 ) -> Iterator[MixtureBatch]:
     """The batches of ``items``, in order."""
-    return iter(DataLoader(dataset, sampler=items, batch_size=None, num_workers=num_workers))
+    return iter(
+        DataLoader(
+            dataset,
+            sampler=items,
+            batch_size=None,
+            num_workers=num_workers,
+            worker_init_fn=die_with_parent,
+            generator=torch.Generator(),  # its own: else it takes from the model's random numbers
+        )
+    )
 
 
 def make_train_loader(
@@ -134,6 +147,12 @@ def make_eval_loader(
     cuts: Sequence[Cut], max_duration: float, num_workers: int = 0
 ) -> Iterator[MixtureBatch]:
     """Whole cuts, each once, in their order; at most ``max_duration`` seconds in a batch."""
+    batches = eval_batches(cuts, max_duration)
+    return load(MixtureDataset(cuts), [(0, batch) for batch in batches], num_workers)
+
+
+def eval_batches(cuts: Sequence[Cut], max_duration: float) -> List[List[int]]:
+    """Consecutive cuts, as indices, of at most ``max_duration`` seconds with their padding."""
     batches: List[List[int]] = []
     longest = 0.0
     for index, cut in enumerate(cuts):
@@ -143,4 +162,4 @@ def make_eval_loader(
         else:
             batches.append([index])
             longest = cut.duration
-    return load(MixtureDataset(cuts), [(0, batch) for batch in batches], num_workers)
+    return batches

@@ -140,8 +140,10 @@ def header_fault(path: str, samples: int) -> Optional[str]:
     except soundfile.LibsndfileError:
         return f"{path} is missing or no audio"
     if (info.samplerate, info.channels, info.frames) != (SAMPLING_RATE, 1, samples):
-        return (f"{path} has {info.frames} samples, {info.samplerate} Hz, "
-                f"{info.channels} channel(s), not {samples}, {SAMPLING_RATE}, 1")
+        return (
+            f"{path} has {info.frames} samples, {info.samplerate} Hz, "
+            f"{info.channels} channel(s), not {samples}, {SAMPLING_RATE}, 1"
+        )
     return None
 
 
@@ -157,5 +159,3 @@ def check_audio(cut: Cut) -> Iterator[str]:
                     for source in cut.load_audio(mixed=False))  # fmt: skip
         if np.abs(total[: len(mixture)] - mixture).max() > LEAST_BIT:
             yield "it is not the sum of its sources"
-
-

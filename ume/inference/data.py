@@ -3,7 +3,7 @@
 from typing import Iterator, Tuple
 
 from ume.dataset.batch import MixtureBatch
-from ume.dataset.loader import make_eval_loader
+from ume.dataset.loader import MixtureDataset, eval_batches, load
 from ume.dataset.mixtures import read_cuts
 from ume.errors import UmeError
 
@@ -11,10 +11,14 @@ from ume.errors import UmeError
 def job_batches(
     path: str, max_duration: float, job: int, num_jobs: int
 ) -> Tuple[Iterator[MixtureBatch], int]:
-    """Batches of every ``num_jobs``-th cut from the ``job``-th on, and their number of cuts."""
+    """Every ``num_jobs``-th batch from the ``job``-th on, and the number of cuts in them.
+
+    Batches, not cuts, are shared among the jobs: the last digits of a result depend on what a cut
+    is padded with, so the batches must not depend on the number of jobs. Some jobs may get none.
+    """
     if not 1 <= job <= num_jobs:
         raise UmeError(f"--job {job} is not within 1 .. --num-jobs {num_jobs}")
-    cuts = sorted(read_cuts(path)[job - 1 :: num_jobs], key=lambda cut: (cut.duration, cut.id))
-    if not cuts:
-        raise UmeError(f"{path} has fewer cuts than --num-jobs {num_jobs}; use fewer jobs")
-    return make_eval_loader(cuts, max_duration), len(cuts)
+    cuts = sorted(read_cuts(path), key=lambda cut: (cut.duration, cut.id))
+    share = eval_batches(cuts, max_duration)[job - 1 :: num_jobs]
+    batches = load(MixtureDataset(cuts), [(0, batch) for batch in share], num_workers=0)
+    return batches, sum(map(len, share))

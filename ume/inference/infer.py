@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Dict, Iterable
 
 import numpy as np
-import soundfile
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
 from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE
+from ume.audio import write_flac
 from ume.dataset.batch import MixtureBatch
 from ume.errors import UmeError
-from ume.files import atomic_path, write_json
+from ume.files import write_bytes, write_json
 from ume.inference.align import CORRELATED, TIED, align_heads
 from ume.inference.data import job_batches
 from ume.models.files import load_model, sha256
@@ -39,7 +39,7 @@ class Config:
     input: str = "separated"
     """`separated`: the whole system. Controls, words only: `sources` (each true source alone
     through the same recogniser), `mixture` (the unseparated mixture as one stream)."""
-    max_duration: float = 60.0
+    max_duration: float = 30.0
     """Seconds of audio in a batch."""
     half: bool = False
     """Keep log-probabilities in 16 bits."""
@@ -48,7 +48,7 @@ class Config:
     job: int = 1
     """This job, from 1."""
     num_jobs: int = 1
-    """Jobs in all; job j takes every num_jobs-th cut."""
+    """Jobs in all; job j takes every num_jobs-th batch, so the results do not depend on it."""
 
 
 class Shard:
@@ -61,11 +61,13 @@ class Shard:
 
     def write(self, config: Config) -> None:
         """Write tensors, then the job's part of ``meta.json``."""
-        folder, name = Path(config.hyp), f"{config.job}.safetensors"
+        metadata = {"frame_shift": str(FRAME_SHIFT)}
         for kind, tensors in (("posteriors", self.posteriors), ("ctc", self.ctc)):
+            path = Path(config.hyp) / kind / f"{config.job}.safetensors"
             if tensors:
-                with atomic_path(folder / kind / name) as path:
-                    save_file(tensors, str(path), metadata={"frame_shift": str(FRAME_SHIFT)})
+                write_bytes(path, save(tensors, metadata))
+            else:  # a job without a share; an earlier run's may have had one
+                path.unlink(missing_ok=True)
         size = sum(value.numel() * value.element_size() for value in self.ctc.values())
         print(f"{len(self.num_samples)} recordings, {size / 1e6:.0f} MB of log-probabilities")
 
@@ -109,13 +111,10 @@ def write_voices(folder: Path, name: str, sources: np.ndarray) -> None:
     peak = float(np.abs(sources).max())
     scale = min(1.0, 0.999 / peak) if peak > 0 else 1.0
     for k, source in enumerate(sources, start=1):
-        with atomic_path(folder / "audio" / f"{name}_{k}.flac") as path:
-            soundfile.write(path, source * scale, SAMPLING_RATE, "PCM_16", format="FLAC")
+        write_flac(folder / "audio" / f"{name}_{k}.flac", source * scale)
 
 
-def process(
-    config: Config, model: UME, batches: Iterable[MixtureBatch], total: int
-) -> Shard:
+def process(config: Config, model: UME, batches: Iterable[MixtureBatch], total: int) -> Shard:
     """All batches of a job, with a progress bar."""
     shard, folder = Shard(), Path(config.hyp)
     with tqdm(total=total, unit="cut", mininterval=5, desc=config.input) as bar:

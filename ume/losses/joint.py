@@ -1,7 +1,7 @@
 """Permutation-invariant loss over several tasks at once."""
 
 from dataclasses import dataclass
-from typing import Dict, Mapping
+from typing import Collection, Dict, Mapping
 
 import torch
 from torch import Tensor
@@ -32,24 +32,35 @@ class JointLoss:
 
 
 def joint_loss(
-    costs: Mapping[str, TaskCost], weights: Mapping[str, float], tied: bool
+    costs: Mapping[str, TaskCost],
+    weights: Mapping[str, float],
+    tied: bool,
+    ordered: Collection[str] = (),
 ) -> JointLoss:
     """Weighted sum of the tasks' losses.
 
     With ``tied`` one permutation serves all tasks, the best of the weighted sum of the cost
     matrices, so that output k is one speaker in activity, voice and words. Otherwise each task
-    takes its own best permutation, and the heads need aligning at inference.
+    takes its own best permutation, and the heads need aligning at inference. Tasks in ``ordered``
+    already answer in the references' order: they keep it, and have no say in that of the others.
     """
     total: Tensor = torch.zeros(())
     losses: Dict[str, Tensor] = {}
     permutations: Dict[str, Tensor] = {}
     active = {task: cost for task, cost in costs.items() if weights[task] > 0}
-    if tied:
-        summed = sum(weights[task] * _balanced(cost) for task, cost in active.items())
-        assert isinstance(summed, Tensor)
-        shared, _ = best_permutation(summed)
+    free = {
+        task: weights[task] * _balanced(cost)
+        for task, cost in active.items()
+        if task not in ordered
+    }
+    if tied and free:
+        shared, _ = best_permutation(torch.stack(list(free.values())).sum(dim=0))
     for task, cost in active.items():
-        perm = shared if tied else best_permutation(_balanced(cost))[0]
+        if task in ordered:
+            perm = torch.arange(cost.cost.shape[1], device=cost.cost.device)
+            perm = perm.expand(cost.cost.shape[:2])
+        else:
+            perm = shared if tied else best_permutation(free[task])[0]
         losses[task], permutations[task] = cost.under(perm), perm
         total = total + weights[task] * losses[task]
     return JointLoss(total, losses, permutations)

@@ -107,5 +107,3 @@ def statistics(cuts: Sequence[MixedCut]) -> Dict[str, float]:
         "all_speak_der": round(100 * false_alarm / speech, 2),
         "overlap_ratio": round(100 * overlap / union, 2),
     }
-
-

@@ -74,8 +74,10 @@ def draw_groups(
         if frozenset(group) in groups:
             failures += 1
             if failures > 10 * count:
-                raise UmeError(f"only {len(groups)} of {count} different mixtures can be made of "
-                               f"{len(speakers)} utterances; ask for fewer")
+                raise UmeError(
+                    f"only {len(groups)} of {count} different mixtures can be made of "
+                    f"{len(speakers)} utterances; ask for fewer"
+                )
         groups.setdefault(frozenset(group), group)
     return list(groups.values())
 

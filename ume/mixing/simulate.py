@@ -147,5 +147,3 @@ def sex_counts(
         for mixture in mixtures
     )
     return dict(sorted(Counter(combinations).items()))
-
-

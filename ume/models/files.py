@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Dict, Type, TypeVar
 
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ume.errors import UmeError
-from ume.files import PathLike, atomic_path, existing, write_text
+from ume.files import PathLike, existing, write_bytes, write_text
 from ume.models.ume import UME, UMEConfig
 
 T = TypeVar("T")
@@ -20,8 +20,8 @@ def save_model(folder: PathLike, config: UMEConfig, state: Dict[str, Tensor]) ->
     """Write weights and configuration; the weights last, they make the folder a model."""
     folder = Path(folder)
     write_text(folder / "model.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
-    with atomic_path(folder / "model.safetensors") as temporary:
-        save_file({name: value.contiguous() for name, value in state.items()}, str(temporary))
+    tensors = {name: value.contiguous() for name, value in state.items()}
+    write_bytes(folder / "model.safetensors", save(tensors))
 
 
 def load_model(folder: PathLike) -> UME:

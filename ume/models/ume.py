@@ -97,6 +97,7 @@ class UMEOutput:
     activity_logits: Optional[Tensor] = None  # (B, F, S)
     sources: Optional[Tensor] = None  # (B, S, T)
     ctc_log_probs: Optional[Tensor] = None  # (B, S, F, V)
+    guided: bool = False  # the words' streams were given, in the references' order
 
 
 class DiarizationHead(nn.Module):
@@ -157,7 +158,10 @@ class SeparationHead(nn.Module):
     def forward(
         self, spectrum: Tensor, features: Tensor, audio_lens: Tensor, states: Tensor, shift: float
     ) -> Tensor:
-        """Masks (B, S, C, F) from ``features`` (B, C, F) and H_enc (B, F', D), ``shift`` apart."""
+        """Masks (B, S, C, F) from ``features`` (B, C, F) and H_enc (B, F', D), ``shift`` apart.
+
+        They are zero beyond a clip, where frames still see its last samples.
+        """
         frames = features.shape[2]
         inputs = [self.features_norm(features.transpose(1, 2))]  # (B, F, C)
         if self.project is not None:
@@ -165,7 +169,9 @@ class SeparationHead(nn.Module):
         valid = valid_frames(self.frame_lens(audio_lens), frames)  # (B, F)
         mask = None if bool(valid.all()) else valid[:, None].to(features.dtype)
         joined = torch.cat(inputs, dim=2).transpose(1, 2)  # (B, C, F)
-        return self.masker(joined if mask is None else joined * mask, mask)
+        if mask is None:
+            return self.masker(joined)
+        return self.masker(joined * mask, mask) * mask[:, None]
 
 
 class UME(nn.Module):
@@ -198,8 +204,14 @@ class UME(nn.Module):
         """Each task's weights of the encoder's layers."""
         return {task: self.rwse[task].weights().tolist() for task in TASKS}
 
-    def forward(self, audio: Tensor, audio_lens: Tensor) -> UMEOutput:
-        """``audio`` (B, T) at 16 kHz, ``audio_lens`` (B,) in samples -> :class:`UMEOutput`."""
+    def forward(
+        self, audio: Tensor, audio_lens: Tensor, guide: Optional[Tensor] = None
+    ) -> UMEOutput:
+        """``audio`` (B, T) at 16 kHz, ``audio_lens`` (B,) in samples -> :class:`UMEOutput`.
+
+        In training the true sources, ``guide`` (B, S, T), can stand in for the separated ones in
+        the eyes of the ASR head: before there are voices, there are no words to be learned.
+        """
         encoded = self.encoder(audio, audio_lens)
         lens = num_frames(audio_lens, FRAME_SAMPLES)  # (B,)
         frames = int(lens.max())
@@ -212,10 +224,10 @@ class UME(nn.Module):
         if self.runs("diarization"):
             output.activity_logits = self.diarization(states("diarization"))  # (B, F, S)
         by_streams = self.config.asr.differentiate_by == "streams"
+        bank = self.separation.filterbank
+        scale = rms(audio, audio_lens)[:, None]  # (B, 1)
         streams: Optional[Tensor] = None
         if self.runs("separation") or (self.runs("asr") and by_streams):
-            scale = rms(audio, audio_lens)[:, None]  # (B, 1)
-            bank = self.separation.filterbank
             spectrum, features = bank.encode(audio / scale)
             masks = self.separation(
                 spectrum, features, audio_lens, states("separation"), FRAME_SHIFT
@@ -223,10 +235,12 @@ class UME(nn.Module):
             output.sources = bank.decode(spectrum, masks, audio.shape[1]) * scale[..., None]
             # detached: words must not bend the masks away from the voices
             streams = self.pool(bank.mask_features(spectrum, masks).detach(), audio_lens)
+        if guide is not None and by_streams:
+            _, features = bank.encode((guide / scale[..., None]).flatten(0, 1))
+            streams = self.pool(features.unflatten(0, guide.shape[:2]).detach(), audio_lens)
+            output.guided = True
         if self.runs("asr"):
-            output.ctc_log_probs = self.asr(
-                states("asr"), lens, streams if by_streams else None
-            )
+            output.ctc_log_probs = self.asr(states("asr"), lens, streams if by_streams else None)
         return output
 
     def recognise(self, audio: Tensor, audio_lens: Tensor) -> Tensor:
@@ -241,9 +255,7 @@ class UME(nn.Module):
         frames = int(lens.max())
         joined = self.rwse["asr"](encoded.layers)
         states = resample_frames(joined, frames, encoded.frame_shift / FRAME_SHIFT)
-        _, features = self.separation.filterbank.encode(
-            audio / rms(audio, audio_lens)[:, None]
-        )
+        _, features = self.separation.filterbank.encode(audio / rms(audio, audio_lens)[:, None])
         streams = self.pool(features[:, None], audio_lens)  # (B, 1, F, C)
         return self.asr(states, lens, streams)[:, 0]
 
@@ -251,8 +263,9 @@ class UME(nn.Module):
         """Spectra (B, S, C, F') of the separation head at the recogniser's pace: (B, S, F, C)."""
         factor = FRAME_SAMPLES // self.separation.filterbank.stride
         lens = self.separation.frame_lens(audio_lens)
-        pooled = pool_frames(features.flatten(0, 1), lens.repeat_interleave(features.shape[1]), factor)
-        return pooled.transpose(1, 2).unflatten(0, features.shape[:2])
+        speakers = features.shape[1]
+        pooled = pool_frames(features.flatten(0, 1), lens.repeat_interleave(speakers), factor)
+        return pooled.transpose(1, 2).unflatten(0, (-1, speakers))
 
     def loss(
         self,
@@ -279,7 +292,20 @@ class UME(nn.Module):
         if output.ctc_log_probs is not None:
             costs["asr"] = TaskCost(*ctc_cost(output.ctc_log_probs, output.frame_lens, tokens))
         weights = {task: float(getattr(self.config.loss, task)) for task in TASKS}
-        return joint_loss(costs, weights, self.config.loss.tied)
+        ordered = {"asr"} if output.guided else set()
+        return joint_loss(costs, weights, self.config.loss.tied, ordered)
+
+    def source_loss(
+        self, batch: MixtureBatch, tokens: Sequence[Sequence[Optional[List[int]]]]
+    ) -> JointLoss:
+        """The recogniser's loss on the true sources of ``batch``, each alone."""
+        chosen = [(b, s) for b, texts in enumerate(tokens) for s, text in enumerate(texts) if text]
+        clips, speakers = (list(column) for column in zip(*chosen))
+        lens = batch.audio_lens[clips]
+        log_probs = self.recognise(batch.sources[clips, speakers], lens)[:, None]  # (N, 1, F, V)
+        references = [[tokens[b][s]] for b, s in chosen]
+        cost = TaskCost(*ctc_cost(log_probs, num_frames(lens, FRAME_SAMPLES), references))
+        return joint_loss({"asr": cost}, {"asr": 1.0}, tied=False)
 
 
 def rms(audio: Tensor, audio_lens: Tensor) -> Tensor:

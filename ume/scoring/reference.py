@@ -82,7 +82,8 @@ def activity(speech: Speech, speakers: Sequence[str], samples: int) -> np.ndarra
 def activity_origin(cuts: PathLike, part: str) -> str:
     """Where the reference's speech activity comes from, by the about.json of the folders behind.
 
-    Such as ``"alignment"``, or ``"alignment 195, vad 5"`` utterances; ``"unknown origin"`` without them.
+    Such as ``"alignment"``, or ``"alignment 195, vad 5"`` utterances; ``"unknown origin"`` without
+    them.
     """
     try:
         mixtures = read_json(Path(cuts).parent / "about.json")

@@ -12,6 +12,7 @@ import torch
 from ume.dataset.mixtures import read_cuts
 from ume.errors import UmeError
 from ume.files import read_json, write_json, write_text
+from ume.orphans import die_with_parent
 from ume.scoring import bootstrap
 from ume.scoring.hypothesis import Hypothesis
 from ume.scoring.icefall import write_result_files
@@ -67,7 +68,9 @@ def score_recordings(config: Config) -> List[RecordingScore]:
     with _one_thread():
         if config.num_jobs == 1:
             return list(map(score_recording, tasks))
-        with ProcessPoolExecutor(config.num_jobs, mp_context=get_context("fork")) as pool:
+        with ProcessPoolExecutor(
+            config.num_jobs, mp_context=get_context("fork"), initializer=die_with_parent
+        ) as pool:
             return list(pool.map(score_recording, tasks, chunksize=8))
 
 

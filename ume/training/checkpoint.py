@@ -5,6 +5,7 @@ Only tensors, strings, integers and containers are pickled: floats travel as zer
 float64 tensors, since torch 1.13's safe loader refuses them.
 """
 
+import io
 import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -13,13 +14,14 @@ import torch
 
 from ume.compat import load_state
 from ume.errors import UmeError
-from ume.files import PathLike, atomic_path
+from ume.files import PathLike, write_bytes
 
 
 def save_checkpoint(path: PathLike, state: Dict[str, Any]) -> None:
     """Write ``state`` (tensors, numbers, strings, containers) to ``path`` at once."""
-    with atomic_path(path) as temporary:
-        torch.save(_without_floats(state), temporary)
+    buffer = io.BytesIO()
+    torch.save(_without_floats(state), buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def load_checkpoint(path: PathLike) -> Dict[str, Any]:

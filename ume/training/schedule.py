@@ -9,8 +9,8 @@ from torch import nn
 def rate_at(step: int, steps: int, warmup: int, final: float = 0.01) -> float:
     """Share of the peak rate at ``step`` (from 0): linear warm-up, then a cosine to ``final``.
 
-    >>> [round(rate_at(step, 100, 10), 2) for step in (0, 9, 10, 55, 99)]
-    [0.1, 1.0, 1.0, 0.5, 0.01]
+    >>> [round(rate_at(step, 100, 10), 3) for step in (0, 9, 10, 55, 100)]
+    [0.1, 1.0, 1.0, 0.505, 0.01]
     """
     if step < warmup:
         return (step + 1) / warmup

@@ -17,13 +17,13 @@ import yaml
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from ume.environment import environment
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
+from ume.environment import environment
 from ume.errors import UmeError
-from ume.files import existing, read_json, write_json, write_text
+from ume.files import existing, write_json, write_text
 from ume.losses.joint import JointLoss
-from ume.models.ume import TASKS, UME, UMEConfig
+from ume.models.ume import UME, UMEConfig
 from ume.pretrained import initialise
 from ume.stage import lock_folder
 from ume.training.checkpoint import (
@@ -33,7 +33,7 @@ from ume.training.checkpoint import (
     save_checkpoint,
     update_average,
 )
-from ume.training.data import TrainingData, valid_batches
+from ume.training.data import Phase, TrainingData, make_phases, valid_batches
 from ume.training.schedule import parameter_groups, rate_at
 from ume.training.validation import encode_texts, summary, validate
 
@@ -62,8 +62,14 @@ class Config:
     """Seconds of mixture in a batch."""
     crop: Optional[float] = None
     """Longest training clip (s): longer mixtures are cut at random; words that are cut are lost."""
+    asr_steps: int = 0
+    """Steps at the very start that train the encoder and the recogniser alone, on true sources:
+    from a flat start, mixtures teach it next to nothing for a long time."""
+    guide_steps: int = 0
+    """Steps after asr_steps over which the recogniser sees the true sources' spectra with a
+    probability that falls from one to zero, and the separated ones' otherwise."""
     opposite_sex_steps: int = 0
-    """Steps at the start that see opposite-sex pairs only: a curriculum for separation."""
+    """Steps after asr_steps that see opposite-sex pairs only: a curriculum for separation."""
     rate: float = 1e-3
     """Peak learning rate of the heads."""
     encoder_rate: float = 1e-4
@@ -105,25 +111,23 @@ class Trainer:
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
         torch.manual_seed(config.seed)
-        self.tokenizer = Tokenizer(existing(config.lang, "steps/prepare_lang.sh"))
-        config.model.vocab_size = self.tokenizer.vocab_size
+        self.tokenizer = Tokenizer(config.lang)
         self.model = UME(config.model)
         self.encoder_hash = ""
         if config.encoder_weights:
             self.encoder_hash = initialise(self.model.encoder, config.encoder_weights)
         self.average = {name: value.double() for name, value in self.model.state_dict().items()}
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(
-                self.model, config.encoder_rate, config.rate, config.weight_decay
-            ),
+            parameter_groups(self.model, config.encoder_rate, config.rate, config.weight_decay),
             betas=(0.9, 0.98),
+            foreach=True,  # type: ignore[call-arg]
         )
         self.data = TrainingData(
             config.data,
             config.train_modes,
             config.max_duration,
             config.crop,
-            config.opposite_sex_steps,
+            make_phases(config.steps, config.asr_steps, config.opposite_sex_steps),
             config.seed,
             config.num_workers,
         )
@@ -186,8 +190,8 @@ class Trainer:
         )
         begun, before = time.monotonic(), self.seconds
         self.model.train()
-        for batch in self.data.batches(config.steps - self.step, self.step):
-            loss, norm = self.update(batch)
+        for phase, batch in self.data.batches(self.step):
+            loss, norm = self.update(phase, batch)
             self.step += 1
             self.seconds = before + time.monotonic() - begun
             bar.update()
@@ -211,13 +215,18 @@ class Trainer:
         step, config = self.step, self.config
         return step % config.save_every == 0 or step in (config.steps, self.average_from())
 
-    def update(self, batch: MixtureBatch) -> "tuple[JointLoss, float]":
+    def update(self, phase: Phase, batch: MixtureBatch) -> "tuple[JointLoss, float]":
         """One step of the optimiser; a step whose gradient is not finite changes nothing."""
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * rate_at(self.step, config.steps, config.warmup)
-        output = self.model(batch.audio, batch.audio_lens)
-        loss = self.model.loss(output, batch, encode_texts(batch, self.tokenizer))
+            group["lr"] = group["peak"] * self.rate(phase)
+        tokens = encode_texts(batch, self.tokenizer)
+        if phase.name == "asr":
+            loss = self.model.source_loss(batch, tokens)
+        else:
+            guide = batch.sources if self.guides() else None
+            output = self.model(batch.audio, batch.audio_lens, guide)
+            loss = self.model.loss(output, batch, tokens)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip))
@@ -230,6 +239,18 @@ class Trainer:
             self.averaged += 1
             update_average(self.average, self.model.state_dict(), self.averaged)
         return loss, norm
+
+    def guides(self) -> bool:
+        """Draw whether this step's recogniser is shown the true sources."""
+        done = self.step - self.config.asr_steps
+        return bool(torch.rand(()) * self.config.guide_steps > done)
+
+    def rate(self, phase: Phase) -> float:
+        """Share of the peak rate: sources first, then mixtures, each with warm-up and decay."""
+        asr_steps = min(self.config.asr_steps, self.config.steps)
+        if phase.name == "asr":
+            return rate_at(self.step, asr_steps, self.config.warmup)
+        return rate_at(self.step - asr_steps, self.config.steps - asr_steps, self.config.warmup)
 
     def describe(self, loss: JointLoss, norm: float) -> Dict[str, float]:
         """What the log says of a training step."""
@@ -280,18 +301,19 @@ def check_same_run(config: Config, folder: Path) -> None:
     if not (path.exists() and latest_checkpoint(folder)):
         return
     before, now = yaml.safe_load(path.read_text()), asdict(config)
-    before["model"]["vocab_size"] = now["model"]["vocab_size"]
     changed = [name for name in now if now[name] != before.get(name) and name != "num_workers"]
     if changed:
         raise UmeError(
             f"{folder} holds a run with other values of {', '.join(changed)}; "
-            "give another --exp, or remove the folder to start again"
+            "give another --exp, or --force true to start again"
         )
 
 
 def main(config: Config) -> None:
     """Train, or go on with, ``config.exp``."""
     folder = Path(config.exp)
+    existing(config.data, "steps/simulate.sh")
+    config.model.vocab_size = Tokenizer(existing(config.lang, "steps/prepare_lang.sh")).vocab_size
     folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder):
         check_same_run(config, folder)

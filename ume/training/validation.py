@@ -9,8 +9,8 @@ from torch import Tensor
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
 from ume.metrics.frame_der import frame_der
-from ume.metrics.results import DiarizationErrors
 from ume.metrics.permutations import best_permutation
+from ume.metrics.results import DiarizationErrors
 from ume.models.ume import UME
 
 Tokens = List[List[Optional[List[int]]]]
@@ -86,10 +86,7 @@ def token_errors(log_probs: Tensor, lens: Tensor, tokens: Tokens) -> "tuple[int,
             continue
         streams = [collapse(stream[:length]) for stream in clip]
         cost = torch.tensor(
-            [
-                [float(edit_distance(text, stream)["total"]) for stream in streams]
-                for text in texts
-            ]
+            [[float(edit_distance(text, stream)["total"]) for stream in streams] for text in texts]
         )
         wrong += int(best_permutation(cost)[1])
         total += sum(len(text) for text in texts if text)

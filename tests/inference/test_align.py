@@ -1,0 +1,68 @@
+"""Heads that name the speakers in orders of their own are put in one order."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ume.inference.align import align_heads, busy_order
+from ume.metrics.permutations import permute
+from ume.models.ume import UMEOutput
+
+FRAME = 320
+BLOCK = 50  # frames
+VOCAB = 5
+
+
+def example(speakers: int, seed: int) -> "tuple[UMEOutput, torch.Tensor]":
+    """Two clips, the second one shorter, whose speakers speak one after the other.
+
+    All heads agree. Beyond the second clip lies nonsense.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    frames = BLOCK * speakers
+    turns = torch.arange(frames) // BLOCK
+    active = (turns == torch.arange(speakers)[:, None]).expand(2, -1, -1).clone()  # (B, S, F)
+    frame_lens = torch.tensor([frames, frames - BLOCK // 2])
+    active[1, :, frame_lens[1] :] = torch.rand(speakers, BLOCK // 2, generator=generator) > 0.5
+    noise = torch.randn(2, speakers, frames * FRAME, generator=generator)
+    sources = noise * (0.01 + active.float()).repeat_interleave(FRAME, dim=2)
+    logits = 6 * active.transpose(1, 2) - 3 + torch.randn(2, frames, speakers, generator=generator)
+    spoken = active & (torch.rand(active.shape, generator=generator) < 0.3)  # CTC is peaky
+    scores = torch.randn(2, speakers, frames, VOCAB, generator=generator)
+    scores[..., 0] += torch.where(spoken, -9.0, 9.0)
+    output = UMEOutput(frame_lens, 0.02, logits, sources, scores.log_softmax(dim=-1))
+    return output, frame_lens * FRAME
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), speakers=st.integers(2, 4), seed=st.integers(0, 99))
+def test_whatever_the_heads_orders_they_end_as_the_voices(data, speakers: int, seed: int) -> None:
+    expected, lens = example(speakers, seed)
+    order = st.lists(st.permutations(range(speakers)), min_size=2, max_size=2)
+    activity_order, word_order = (torch.tensor(data.draw(order)) for _ in range(2))
+    shuffled = UMEOutput(
+        expected.frame_lens,
+        expected.frame_shift,
+        permute(expected.activity_logits, activity_order, dim=2),
+        expected.sources,
+        permute(expected.ctc_log_probs, word_order, dim=1),
+    )
+    aligned = align_heads(shuffled, lens, FRAME)
+    assert torch.equal(aligned.sources, expected.sources)
+    assert torch.equal(aligned.activity_logits, expected.activity_logits)
+    assert torch.equal(aligned.ctc_log_probs, expected.ctc_log_probs)
+
+
+def test_without_words_the_activity_is_aligned_alone() -> None:
+    output, lens = example(2, seed=0)
+    expected = output.activity_logits
+    output.activity_logits, output.ctc_log_probs = expected.flip(2), None
+    aligned = align_heads(output, lens, FRAME)
+    assert torch.equal(aligned.activity_logits, expected) and aligned.ctc_log_probs is None
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_streams_that_never_change_keep_their_order(level: float) -> None:
+    curves = torch.full((1, 2, 10), level)
+    assert busy_order(torch.rand(1, 2, 10), curves, torch.ones(1, 1, 10)).tolist() == [[0, 1]]

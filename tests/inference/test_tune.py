@@ -1,0 +1,77 @@
+"""The threshold and the median filter that are right are found."""
+
+from pathlib import Path
+from typing import Dict
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from ume.dataset.mixtures import reference_activity
+from ume.errors import UmeError
+from ume.files import read_json
+from ume.inference.tune import Config, main, search
+
+SPEECH, SILENCE = 0.72, 0.58  # of the grid's thresholds 0.6, 0.65 and 0.7 tell them apart
+
+
+def posteriors_of(reference: np.ndarray) -> np.ndarray:
+    """Posteriors (F, S) of known activity."""
+    return np.where(reference, SPEECH, SILENCE).astype(np.float16)
+
+
+@pytest.fixture
+def references() -> Dict[str, np.ndarray]:
+    """Two recordings in which speech and silence take turns every 50 frames."""
+    turns = np.arange(400) // 50 % 2 == 1
+    return {"a": np.stack([turns, ~turns], axis=1), "b": np.stack([turns, turns], axis=1)}
+
+
+def test_every_pair_is_tried_and_the_right_ones_have_no_errors(references) -> None:
+    table = search({n: posteriors_of(r) for n, r in references.items()}, references)
+    assert len(table) == 13 * 5
+    perfect = {pair for pair, errors in table.items() if errors.rate == 0}
+    assert {threshold for threshold, _ in perfect} == {0.6, 0.65, 0.7}
+    assert table[0.2, 1].false_alarm == sum((~r).sum() for r in references.values())
+    assert table[0.8, 1].miss == sum(r.sum() for r in references.values())
+
+
+def test_the_order_of_the_speakers_does_not_count(references) -> None:
+    posteriors = {name: posteriors_of(r[:, ::-1]) for name, r in references.items()}
+    assert search(posteriors, references)[0.65, 1].rate == 0
+
+
+def test_glitches_are_filtered_out(references) -> None:
+    posteriors = {name: posteriors_of(reference) for name, reference in references.items()}
+    for values in posteriors.values():
+        values[25::50] = SPEECH + SILENCE - values[25::50]  # amid every turn
+    table = search(posteriors, references)
+    assert table[0.65, 1].rate > 0 and table[0.65, 5].rate == 0
+
+
+def test_the_choice_is_written(mixtures: Path, tmp_path: Path) -> None:
+    cuts = mixtures / "cuts_test_max.jsonl.gz"
+    shard = {name: posteriors_of(r) for name, r in reference_activity(cuts).items()}
+    folder = tmp_path / "a hypothesis" / "posteriors"
+    folder.mkdir(parents=True)
+    save_file(shard, str(folder / "1.safetensors"))
+    main(Config(str(folder.parent), str(cuts), str(tmp_path / "tuned.json")))
+    tuned = read_json(tmp_path / "tuned.json")
+    assert (tuned["threshold"], tuned["median"]) == (0.6, 1)
+    assert tuned["frame_der"] == 0 and tuned["recordings"] == 4
+
+    shard.pop(min(shard))
+    save_file(shard, str(folder / "1.safetensors"))
+    with pytest.raises(UmeError, match="has no posteriors of .*; run steps/infer.sh again"):
+        main(Config(str(folder.parent), str(cuts), str(tmp_path / "again.json")))
+    assert not (tmp_path / "again.json").exists()
+
+
+def test_missing_inputs_are_named(mixtures: Path, tmp_path: Path) -> None:
+    cuts = mixtures / "cuts_test_max.jsonl.gz"
+    out = str(tmp_path / "tuned.json")
+    with pytest.raises(UmeError, match="posteriors does not exist; steps/infer.sh makes it"):
+        main(Config(str(tmp_path), str(cuts), out))
+    (tmp_path / "posteriors").mkdir()
+    with pytest.raises(UmeError, match="none.jsonl.gz does not exist; steps/simulate.sh"):
+        main(Config(str(tmp_path), str(tmp_path / "none.jsonl.gz"), out))

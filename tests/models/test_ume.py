@@ -1,0 +1,221 @@
+"""UME as a whole: shapes, padding, tasks, permutations, files."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from ume.dataset.batch import Example, MixtureBatch, collate
+from ume.errors import UmeError
+from ume.models.files import from_dict, load_model, save_model
+from ume.models.ume import TASKS, UME, LossConfig, SeparationConfig, UMEConfig
+from ume.nn.e_branchformer import EBranchformerSize
+from ume.nn.encoders import EncoderConfig
+from ume.nn.recogniser import RecogniserConfig
+
+
+def small(speakers: int = 2, form: str = "streams", **changes: object) -> UMEConfig:
+    size = EBranchformerSize(2, 16, 2, 32, 32, 7, dropout=0.0)
+    return UMEConfig(
+        num_speakers=speakers,
+        vocab_size=7,
+        encoder=EncoderConfig("e-branchformer", e_branchformer=size),
+        separation=SeparationConfig(hidden=16, bottleneck=8, blocks=3, repeats=1),
+        asr=RecogniserConfig(form, 16, 2, 32, 7, 1, 1, dropout=0.0),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def make_batch(*samples: int, speakers: int = 2) -> MixtureBatch:
+    generator = torch.Generator().manual_seed(1)
+    examples = []
+    for number, count in enumerate(samples):
+        sources = torch.randn(speakers, count, generator=generator).numpy() * 0.1
+        activity = torch.rand(-(-count // 320), speakers, generator=generator).numpy() > 0.4
+        names = [f"s{k}" for k in range(speakers)]
+        texts = ["A B"] * speakers
+        examples.append(
+            Example(f"mix{number}", sources.sum(axis=0), sources, activity, texts, names)
+        )
+    return collate(examples)
+
+
+TOKENS = [[[3, 4, 5], [6, 3]], [[5, 5], [4]]]
+
+
+@pytest.mark.parametrize("form", ["streams", "encoders"])
+@pytest.mark.parametrize("filterbank", ["stft", "free"])
+def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(form, filterbank):
+    torch.manual_seed(0)
+    config = small(form=form)
+    if filterbank == "free":
+        config.separation.filterbank, config.separation.mask = "free", "relu"
+        config.separation.num_filters, config.separation.kernel = 16, 64
+        config.separation.stride = 32
+    model = UME(config).eval()
+    batch = make_batch(16000, 9123)
+    together = model(batch.audio, batch.audio_lens)
+    alone = model(batch.audio[1:, :9123], batch.audio_lens[1:])
+    frames = int(alone.frame_lens)
+    assert frames == 29
+    close = {"atol": 1e-4, "rtol": 1e-4}
+    torch.testing.assert_close(
+        together.activity_logits[1:, :frames], alone.activity_logits[:, :frames], **close
+    )
+    torch.testing.assert_close(together.sources[1:, :, :9123], alone.sources, **close)
+    torch.testing.assert_close(
+        together.ctc_log_probs[1:, :, :frames], alone.ctc_log_probs[:, :, :frames], **close
+    )
+    single = model.recognise(batch.audio, batch.audio_lens)[1:, :frames]
+    torch.testing.assert_close(
+        single, model.recognise(batch.audio[1:, :9123], batch.audio_lens[1:]), **close
+    )
+
+
+@pytest.mark.parametrize("speakers", [2, 3])
+def test_shapes_and_loss(speakers):
+    model = UME(small(speakers))
+    batch = make_batch(8000, 8000, speakers=speakers)
+    output = model(batch.audio, batch.audio_lens)
+    assert output.activity_logits.shape == (2, 25, speakers)
+    assert output.sources.shape == (2, speakers, 8000)
+    assert output.ctc_log_probs.shape == (2, speakers, 25, 7)
+    tokens = [[[3, 4]] * speakers, [[5]] * speakers]
+    loss = model.loss(output, batch, tokens)
+    expected = sum(0.33 * value for value in loss.tasks.values())
+    assert set(loss.tasks) == set(TASKS)
+    torch.testing.assert_close(loss.total, expected)
+
+
+def test_voices_do_not_depend_on_the_level_and_follow_it():
+    model = UME(small()).eval()
+    batch = make_batch(8000)
+    quiet, loud = (model(batch.audio * gain, batch.audio_lens) for gain in (1.0, 10.0))
+    torch.testing.assert_close(quiet.sources * 10, loud.sources, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_task_trains_the_encoder_and_leaves_the_other_heads_alone(task):
+    weights = {name: float(name == task) for name in TASKS}
+    model = UME(small(form="encoders", loss=LossConfig(**weights)))
+    batch = make_batch(8000, 7000)
+    output = model(batch.audio, batch.audio_lens)
+    model.loss(output, batch, TOKENS).total.backward()
+    trained = {
+        name.split(".")[0]
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
+    assert trained == {"encoder", "rwse", task}
+    assert [t for t in TASKS if model.rwse[t].scores.grad is not None] == [task]
+
+
+def test_words_do_not_bend_the_masks():
+    model = UME(small(loss=LossConfig(0.0, 0.0, 1.0)))
+    batch = make_batch(8000, 7000)
+    model.loss(model(batch.audio, batch.audio_lens), batch, TOKENS).total.backward()
+    assert all(p.grad is None for p in model.separation.parameters())
+
+
+def test_an_absent_speaker_is_asked_to_be_silent_and_nothing_else():
+    model = UME(small(3))
+    batch = make_batch(8000, speakers=3)
+    batch.sources[:, 2], batch.activity[:, :, 2] = 0, 0
+    loss = model.loss(model(batch.audio, batch.audio_lens), batch, [[[3], [4], None]])
+    assert all(torch.isfinite(value) for value in loss.tasks.values())
+    loss.total.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_one_batch_is_learned():
+    torch.manual_seed(0)
+    model, batch = UME(small()), make_batch(6000, 6000)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(60):
+        loss = model.loss(model(batch.audio, batch.audio_lens), batch, TOKENS)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        losses.append({name: float(value) for name, value in loss.tasks.items()})
+    for task in ("diarization", "asr"):
+        assert losses[-1][task] < 0.7 * losses[0][task]
+    assert losses[-1]["separation"] < losses[0]["separation"] - 0.05  # 0.5 dB
+
+
+def test_a_model_handed_on_is_the_model(tmp_path: Path):
+    model = UME(small()).eval()
+    save_model(tmp_path / "a folder", model.config, model.state_dict())
+    again = load_model(tmp_path / "a folder")
+    assert again.config == model.config
+    batch = make_batch(5000)
+    ours, theirs = (m(batch.audio, batch.audio_lens) for m in (model, again))
+    assert torch.equal(ours.sources, theirs.sources)
+
+
+def test_a_model_that_is_missing_or_broken_is_one_line(tmp_path: Path):
+    with pytest.raises(UmeError, match="steps/train.sh"):
+        load_model(tmp_path)
+    model = UME(small())
+    save_model(tmp_path, model.config, model.state_dict())
+    (tmp_path / "model.safetensors").write_bytes(b"12345678901234567890")
+    with pytest.raises(UmeError, match="train again") as error:
+        load_model(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_fields_of_a_config_are_named():
+    with pytest.raises(UmeError, match="speakres"):
+        from_dict(UMEConfig, {"speakres": 2})
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"num_speakers": 0}, "num_speakers"),
+        ({"loss": LossConfig(0, 0, 0)}, "loss"),
+        ({"separation": SeparationConfig(stride=150)}, "stride"),
+        ({"separation": SeparationConfig(mask="linear")}, "mask"),
+        ({"asr": RecogniserConfig("magic")}, "differentiate_by"),
+    ],
+)
+def test_configurations_that_cannot_work_are_one_line(change, message):
+    config = small()
+    for name, value in change.items():
+        setattr(config, name, value)
+    with pytest.raises(UmeError, match=message):
+        UME(config)
+
+
+def test_a_guide_stands_in_for_the_voices_in_the_order_of_the_references():
+    model = UME(small()).eval()
+    batch = make_batch(8000)
+    swapped = batch.sources.flip(1)
+    there, back = (
+        model(batch.audio, batch.audio_lens, guide) for guide in (batch.sources, swapped)
+    )
+    torch.testing.assert_close(there.ctc_log_probs, back.ctc_log_probs.flip(1))
+    torch.testing.assert_close(there.sources, back.sources)
+    loss = model.loss(there, batch, [[[3, 4, 5], [6, 3]]])
+    assert loss.permutations["asr"].tolist() == [[0, 1]]
+
+
+def test_the_loss_of_true_sources_is_the_ctc_loss_of_each_alone():
+    model, batch = UME(small()).eval(), make_batch(8000, 7000)
+    tokens = [[[3, 4, 5], None], [[5, 5], [4]]]
+    loss = model.source_loss(batch, tokens)
+    losses = []
+    for b, s in [(0, 0), (1, 0), (1, 1)]:
+        length = int(batch.audio_lens[b])
+        log_probs = model.recognise(batch.sources[b : b + 1, s, :length], batch.audio_lens[[b]])[0]
+        target = torch.tensor(tokens[b][s])
+        value = torch.nn.functional.ctc_loss(
+            log_probs,
+            target,
+            torch.tensor(len(log_probs)),
+            torch.tensor(len(target)),
+            reduction="sum",
+        )
+        losses.append(value / (len(target) * math.log(7)))
+    torch.testing.assert_close(loss.total, torch.stack(losses).mean(), atol=1e-4, rtol=1e-4)

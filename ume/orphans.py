@@ -1,0 +1,16 @@
+"""Worker processes that do not outlive the one that started them."""
+
+import ctypes
+import signal
+import sys
+from typing import Any
+
+
+def die_with_parent(*_: Any) -> None:
+    """Ask Linux to kill this process when its parent is gone, even by SIGKILL.
+
+    To be the initialiser of worker processes: left alone they would wait for work for ever, and
+    keep the lock of the experiment folder, which they have inherited.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
