@@ -5,7 +5,6 @@ from itertools import permutations
 from typing import Tuple
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 MAX_BRUTE_FORCE = 3  # speakers; 3! = 6 sums on the device beat a round trip to scipy
@@ -62,6 +61,8 @@ def _brute_force(cost: Tensor) -> Tensor:
 
 
 def _assignment(cost: Tensor) -> Tensor:
+    from scipy.optimize import linear_sum_assignment  # slow to import, and seldom needed
+
     size = cost.shape[-1]
     matrices = cost.reshape(-1, size, size).cpu().numpy()
     perms = [linear_sum_assignment(matrix)[1].tolist() for matrix in matrices]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
-import pyloudnorm
 
 from ume.activity import SAMPLING_RATE
 from ume.errors import UmeError
@@ -50,6 +49,8 @@ class Mixture:
 
 def measure(audio: np.ndarray) -> Tuple[float, float]:
     """Loudness (LUFS) and peak of ``audio`` (T,), 16 kHz."""
+    import pyloudnorm  # half a second, which every job that reads cuts would pay
+
     block = min(METER_BLOCK, len(audio) / SAMPLING_RATE)
     meter = pyloudnorm.Meter(SAMPLING_RATE, block_size=block)
     return float(meter.integrated_loudness(audio)), float(np.abs(audio).max())
