@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import itertools
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -158,3 +159,11 @@ def test_an_unknown_variant_is_refused() -> None:
     voice = dataclasses.replace(make_voices("dev", 2, 0)[0], voice="en-us+nobody")
     with pytest.raises(UmeError, match="has no voice en-us.nobody"):
         list(speak(voice, ["hello"]))
+
+
+def test_breath_does_not_depend_on_the_time_of_day() -> None:
+    voice = dataclasses.replace(make_voices("dev", 2, 0)[0], voice="en+f5")
+    (first,) = speak(voice, ["the old teacher bought seven green apples near the river"])
+    time.sleep(1.1)  # espeak-ng counts seconds
+    (second,) = speak(voice, ["the old teacher bought seven green apples near the river"])
+    assert np.array_equal(first, second)

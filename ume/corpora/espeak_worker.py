@@ -35,6 +35,7 @@ def main() -> None:
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, data.encode(), 0)
     if rate <= 0:
         raise SystemExit(f"espeak-ng found no voices in {data}; run utils/setup.sh --force")
+    library.espeak_ng_SetRandSeed(1)  # of breath noise; else it is the time of day
     chunks: List[bytes] = []
 
     @CALLBACK
