@@ -1,12 +1,45 @@
-"""Audio files as they are written here: FLAC of 16 bits at 16 kHz."""
+"""Audio files: read through Lhotse with errors for people, written as FLAC of 16 bits, 16 kHz."""
 
 import io
+from typing import Any, Union
 
 import numpy as np
 import soundfile
+from lhotse import Recording
+from lhotse.audio.utils import AudioLoadingError, DurationMismatchError
+from lhotse.cut import Cut, MixedCut
 
+import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE
+from ume.errors import UmeError
 from ume.files import PathLike, write_bytes
+
+DAMAGED = (AudioLoadingError, DurationMismatchError)
+
+
+def load_audio(item: Union[Cut, Recording], **options: Any) -> Any:
+    """What Lhotse's ``item.load_audio(**options)`` returns.
+
+    Raises:
+        UmeError: an audio file behind it is missing or damaged; names it.
+    """
+    try:
+        return item.load_audio(**options)
+    except DAMAGED:
+        raise UmeError(
+            f"{damaged_file(item)} is missing or damaged; restore it, or prepare the corpus again"
+        ) from None
+
+
+def damaged_file(item: Union[Cut, Recording]) -> str:
+    """The first audio file behind ``item`` that cannot be read."""
+    parts = [track.cut for track in item.tracks] if isinstance(item, MixedCut) else [item]
+    for recording in (getattr(part, "recording", part) for part in parts):
+        try:
+            recording.load_audio()
+        except DAMAGED:
+            return str(recording.sources[0].source)
+    return item.id
 
 
 def write_flac(path: PathLike, audio: np.ndarray) -> None:

@@ -1,6 +1,8 @@
 """Batches: shapes, windows, words, order, and resuming in the middle of an epoch."""
 
+import shutil
 from pathlib import Path
+from typing import Tuple
 
 import numpy as np
 import pytest
@@ -9,11 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ume.activity import num_frames
+from ume.audio import load_audio
+from ume.corpora.librispeech import Config as CorpusConfig
+from ume.corpora.librispeech import main as prepare
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import make_batches, make_eval_loader, make_train_loader
 from ume.dataset.mixtures import draw_window, filter_cuts, load_example, num_samples, read_cuts
 from ume.errors import UmeError
+from ume.files import read_json
 from ume.mixing.cuts import activity_frames
+from ume.mixing.simulate import Config as MixConfig
+from ume.mixing.simulate import main as simulate
 
 
 @pytest.fixture
@@ -148,3 +156,32 @@ def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path / "cuts.jsonl").write_bytes(content)
         with pytest.raises(UmeError, match="cuts.jsonl"):
             read_cuts(tmp_path / "cuts.jsonl")
+
+
+@pytest.fixture
+def damaged(data: Path, tmp_path: Path) -> Tuple[Path, Path]:
+    """A manifest of mixtures, and a file behind it that lost its second half."""
+    corpus = read_json(data / "about.json")["root"]
+    copy = Path(shutil.copytree(corpus, tmp_path / "a corpus"))
+    prepare(CorpusConfig(corpus=str(copy), output=str(tmp_path / "data")))
+    simulate(MixConfig(str(tmp_path / "data"), str(tmp_path / "mix"), 2, "train=12"))
+    cuts = tmp_path / "mix" / "cuts_train_max.jsonl.gz"
+    path = Path(read_cuts(cuts)[0].tracks[1].cut.recording.sources[0].source)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return cuts, path
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_audio_damaged_after_it_was_prepared_is_named(damaged, workers: int) -> None:
+    cuts, path = damaged
+    with pytest.raises(UmeError) as error:
+        list(make_eval_loader(read_cuts(cuts), 12.0, workers))
+    expected = f"{path} is missing or damaged; restore it, or prepare the corpus again"
+    assert str(error.value) == expected
+    with pytest.raises(UmeError) as error:
+        load_audio(read_cuts(cuts)[0], mixed=False)
+    assert str(error.value) == expected
+    path.unlink()
+    with pytest.raises(UmeError, match="is missing or damaged"):
+        simulate(MixConfig(str(cuts.parents[1] / "data"), str(cuts.parents[1] / "x"), 2, "train=9"))
+    assert not (cuts.parents[1] / "x").exists()

@@ -118,16 +118,18 @@ def load(
     dataset: MixtureDataset, items: Sequence[Item], num_workers: int
 ) -> Iterator[MixtureBatch]:
     """The batches of ``items``, in order."""
-    return iter(
-        DataLoader(
-            dataset,
-            sampler=items,
-            batch_size=None,
-            num_workers=num_workers,
-            worker_init_fn=die_with_parent,
-            generator=torch.Generator(),  # its own: else it takes from the model's random numbers
-        )
+    batches = DataLoader(
+        dataset,
+        sampler=items,
+        batch_size=None,
+        num_workers=num_workers,
+        worker_init_fn=die_with_parent,
+        generator=torch.Generator(),  # its own: else it takes from the model's random numbers
     )
+    try:
+        yield from batches
+    except UmeError as error:  # a worker's has its traceback in front
+        raise UmeError(str(error).splitlines()[-1].removeprefix("ume.errors.UmeError: ")) from None
 
 
 def make_train_loader(

@@ -13,6 +13,7 @@ from ume.activity import (
     num_frames,
     segments_to_frames,
 )
+from ume.audio import load_audio
 from ume.dataset.batch import Example
 from ume.errors import UmeError
 from ume.files import PathLike, existing
@@ -101,7 +102,7 @@ def load_track(track: MixTrack, start: int, stop: int) -> np.ndarray:
             duration=(end - begin) / SAMPLING_RATE,
             preserve_id=True,
         )
-        audio[begin - start : end - start] = part.load_audio()[0, : end - begin]
+        audio[begin - start : end - start] = load_audio(part)[0, : end - begin]
     return audio
 
 

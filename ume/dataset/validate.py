@@ -11,6 +11,7 @@ from lhotse.cut import Cut, MixedCut
 
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE, Segment
+from ume.audio import load_audio
 from ume.dataset.mixtures import num_samples, read_cuts, tracks_of
 from ume.errors import UmeError
 from ume.files import existing, read_json
@@ -149,13 +150,13 @@ def header_fault(path: str, samples: int) -> Optional[str]:
 
 def check_audio(cut: Cut) -> Iterator[str]:
     """Faults found by decoding: length, values, and the sum of the sources."""
-    mixture = cut.load_audio()[0]  # (T,)
+    mixture = load_audio(cut)[0]  # (T,)
     if len(mixture) != num_samples(cut):
         yield f"it has {len(mixture)} samples, not {num_samples(cut)}"
     if not np.isfinite(mixture).all():
         yield "its audio is not finite"
     if isinstance(cut, MixedCut):
         total = sum(np.squeeze(source, 0) if source.ndim == 2 else source
-                    for source in cut.load_audio(mixed=False))  # fmt: skip
+                    for source in load_audio(cut, mixed=False))  # fmt: skip
         if np.abs(total[: len(mixture)] - mixture).max() > LEAST_BIT:
             yield "it is not the sum of its sources"

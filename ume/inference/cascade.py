@@ -20,6 +20,7 @@ from lhotse.cut import Cut
 from tqdm import tqdm
 
 from ume.activity import Annotation, read_rttm, segments_to_samples
+from ume.audio import load_audio
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
 from ume.inference.transcribe import Transcriber
@@ -111,9 +112,9 @@ class Voices:
     def load(self, cut: Cut) -> List[np.ndarray]:
         """The streams of ``cut``, each (T,) float32, in order 1..S."""
         if self.input == "mixture":
-            return [cut.load_audio()[0]]
+            return [load_audio(cut)[0]]
         if self.input == "sources":
-            return [track[0] for track in cut.load_audio(mixed=False)]
+            return [track[0] for track in load_audio(cut, mixed=False)]
         return [self.separated(f"{cut.id}_{k}") for k in range(1, self.num_speakers + 1)]
 
     def separated(self, name: str) -> np.ndarray:

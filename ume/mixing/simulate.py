@@ -11,6 +11,7 @@ from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
 
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import write_rttm
+from ume.audio import load_audio
 from ume.corpora.folder import write_manifest
 from ume.errors import UmeError
 from ume.files import atomic_folder, existing, read_json, write_json
@@ -116,7 +117,7 @@ def draw(
     seed = [config.seed, config.num_speakers, *part.encode()]
 
     def load(name: str) -> np.ndarray:
-        return recordings[name].load_audio()[0]  # (T,)
+        return load_audio(recordings[name])[0]  # (T,)
 
     def source(name: str) -> Source:
         loudness, peak = measure(load(name))
