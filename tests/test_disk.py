@@ -119,3 +119,10 @@ def test_a_folder_that_cannot_be_written_to(on_disk: Disk, data: Path, verb: Lis
     assert error_of(run).startswith(f"ume {verb[0]}: error: no permission for ")
     assert error_of(run).endswith("; choose another folder or change its permissions")
     assert left == []
+
+
+def test_a_log_that_does_not_fit(on_disk: Disk, root: Path) -> None:
+    command = [sys.executable, str(root / "utils" / "run.py"), "log/x.log"]
+    run, _ = on_disk("size=8k", *command, "head", "-c", "9000", "/dev/zero")
+    assert run.returncode == 2
+    assert run.stderr == "run.py: error: cannot write the log log/x.log: No space left on device\n"

@@ -50,15 +50,36 @@ def test_config_file_and_command_line_wins(calls: List[Config], tmp_path: Path) 
     assert calls == [Config(5, "from file")]
 
 
-@pytest.mark.parametrize("words", [["--nmae", "x"], ["--num-jobs", "many"], ["--nam", "x"]])
-def test_wrong_options_fail(
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--nmae", "x"],
+        ["--num-jobs", "many"],
+        ["--nam", "x"],
+        ["--name"],
+        ["--config", "nowhere.yaml"],
+    ],
+)
+def test_wrong_options_are_one_line(
     calls: List[Config], words: List[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as error:
-        cli.main(["probe", *words])
-    assert error.value.code == 2
+    assert cli.main(["probe", *words]) == 1
     assert calls == []
-    assert words[0][2:].replace("-", "_") in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("ume probe: error: ") and error.count("\n") == 1
+    assert words[-1].replace("--", "").replace("-", "_") in error
+    assert error.endswith("; ume probe --help lists the options\n")
+
+
+@pytest.mark.parametrize("text, message", [("nmae: x", "nmae"), ("name: [", "config")])
+def test_a_config_file_that_is_wrong_is_one_line(
+    calls: List[Config], tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    path = tmp_path / "a b.yaml"
+    path.write_text(text)
+    assert cli.main(["probe", "--config", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and calls == []
 
 
 def test_help_has_the_docstrings(calls: List[Config], capsys: pytest.CaptureFixture[str]) -> None:

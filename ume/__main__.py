@@ -8,6 +8,7 @@ import errno
 import importlib
 import os
 import sys
+from argparse import ArgumentError
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 from ume.errors import UmeError
@@ -53,7 +54,9 @@ def make_parser(verb: str, config_class: type, summary: str) -> "ArgumentParser"
     from jsonargparse import ArgumentParser, set_parsing_settings
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog=f"ume {verb}", description=summary, allow_abbrev=False)
+    parser = ArgumentParser(
+        prog=f"ume {verb}", description=summary, allow_abbrev=False, exit_on_error=False
+    )
     parser.add_argument("--config", action="config", help="YAML file with any of these options")
     parser.add_class_arguments(config_class)
     return parser
@@ -65,7 +68,12 @@ def run(verb: str, arguments: List[str]) -> None:
     if hasattr(module, "command_line"):  # wraps another command: a grammar of its own
         raise SystemExit(module.command_line(arguments))
     parser = make_parser(verb, module.Config, (module.__doc__ or "").strip())
-    options = parser.instantiate(parser.parse_args([underscored(word) for word in arguments]))
+    try:
+        given = parser.parse_args([underscored(word) for word in arguments])
+    except ArgumentError as error:
+        line = " ".join(str(error).split())
+        raise UmeError(f"{line}; ume {verb} --help lists the options") from None
+    options = parser.instantiate(given)
     options.pop("config", None)
     module.main(module.Config(**vars(options)))
 

@@ -238,7 +238,7 @@ def main() -> int:
         print("run.py: stopped, and the jobs with it", file=sys.stderr)
         return 128 + int(signal_number.args[0])
     except OSError as error:
-        die(f"cannot write the log {error.filename}: {error.strerror}")
+        die(f"cannot write the log {error.filename or jobs[0].log}: {error.strerror}")
     if failed:
         first = failed[0]
         print(

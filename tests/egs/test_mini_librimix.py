@@ -24,6 +24,7 @@ SIZE = ["--encoder", "e-branchformer", "--conf", str(RECIPE / "conf" / "smoke.ya
 SIZE += ["--speakers", "4,4,4", "--utterances", "4", "--mixtures", "train=24 dev=4 test=6"]
 SETS = ("test_max", "test_min", "test_part")
 METHODS = ("ctc-greedy-search", "ctc-decoding", "1best")
+REAL = ["--librispeech", str(RECIPE), "--stop-stage", "1"]  # a folder, if no corpus
 KILLS = int(os.environ.get("UME_KILLS", "3"))
 STEPS, NUM_TEST = 12, 6  # of smoke.yaml and SIZE
 
@@ -345,6 +346,8 @@ def test_a_stage_before_there_is_a_model(mixed: Recipe, stage: int, message: str
         (["--stop-stage", "last"], "there is no stage 'last'; stages are 0 to 9"),
         (["--encoder", "wav2vec"], "option --encoder takes auto, whisper or e-branchformer, not"),
         (["--librispeech", "no where", "--stop-stage", "1"], "no where is not a folder; give"),
+        ([*REAL, "--alignments", "no where"], "no where does not exist; check the path"),
+        ([*REAL, "--split", "no where.yaml"], "no where.yaml does not exist; check the path"),
         (["stray"], "unexpected argument 'stray'"),
     ],
 )
