@@ -12,7 +12,7 @@ from tests.scoring.synthetic import Material, make_test_set
 from ume.__main__ import main as ume
 from ume.report.curves import read_curves, smooth
 from ume.report.mixture import Example, spectrogram
-from ume.report.plot import Config, load_example
+from ume.report.plot import Config, load_example, typical
 
 
 @pytest.fixture
@@ -105,3 +105,12 @@ def test_unknown_recording(material: Material, capsys: pytest.CaptureFixture) ->
     options = ["--exp", exp, "--cuts", str(material.cuts), "--recording", "mix-9"]
     assert ume(["plot", *options]) == 1
     assert "'mix-9' is not among" in capsys.readouterr().err
+
+
+def test_a_typical_mixture_is_the_one_of_median_si_sdri(tmp_path: Path) -> None:
+    scores = tmp_path / "per_utterance.csv"
+    assert typical(scores) == ""
+    values = {"a": "9.0", "b": "-1.0", "c": "", "d": "4.0"}
+    lines = ["mixture_ID,SI-SDRi_separated_whole"] + [f"{k},{v}" for k, v in values.items()]
+    scores.write_text("\n".join(lines) + "\n")
+    assert typical(scores) == "d"

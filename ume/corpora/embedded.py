@@ -32,7 +32,7 @@ class Config:
 
     output: str
     """Data folder to write."""
-    train_speakers: int = 44
+    train_speakers: int = 96
     """Voices of the training part; half of them women, as in every part."""
     dev_speakers: int = 8
     """Voices of the development part."""

@@ -1,5 +1,6 @@
 """Draw an experiment: timeline, spectrograms, layer weights, learning curves."""
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from ume.files import atomic_folder, existing, read_json
 from ume.report.curves import draw_layer_weights, draw_learning_curves, read_curves
 from ume.report.mixture import Example, draw_spectrograms, draw_timeline
 from ume.scoring.hypothesis import Hypothesis
+
+SI_SDRI = "SI-SDRi_separated_whole"
 
 
 @dataclass
@@ -22,7 +25,7 @@ class Config:
     set: str = "test_max"
     """Set to draw a mixture of."""
     recording: str = ""
-    """Mixture to draw; empty: the first."""
+    """Mixture to draw; empty: a typical one, of median SI-SDRi (the first where nothing is scored)."""
 
 
 def main(config: Config) -> None:
@@ -49,7 +52,17 @@ def main(config: Config) -> None:
 def load_example(config: Config, exp: Path) -> Example:
     """The mixture to draw, from the cuts and the hypothesis folder of the set."""
     cuts = {cut.id: cut for cut in read_cuts(config.cuts)}
-    name = config.recording or next(iter(cuts))
+    name = config.recording or typical(exp / config.set / "per_utterance.csv") or next(iter(cuts))
     if name not in cuts:
         raise UmeError(f"--recording {name!r} is not among {config.cuts}; give one of its ids")
     return Example.load(cuts[name], Hypothesis.open(exp / config.set / "separated", cuts))
+
+
+def typical(scores: Path) -> str:
+    """The mixture of median SI-SDRi in a ``per_utterance.csv``; empty where there is none."""
+    if not scores.exists():
+        return ""
+    with open(scores, newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row.get(SI_SDRI)]
+    rows.sort(key=lambda row: (float(row[SI_SDRI]), row["mixture_ID"]))
+    return rows[len(rows) // 2]["mixture_ID"] if rows else ""
