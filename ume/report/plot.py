@@ -25,7 +25,7 @@ class Config:
     set: str = "test_max"
     """Set to draw a mixture of."""
     recording: str = ""
-    """Mixture to draw; empty: a typical one, of median SI-SDRi (the first where nothing is scored)."""
+    """Mixture to draw; empty: one of median SI-SDRi (the first where nothing is scored)."""
 
 
 def main(config: Config) -> None:
