@@ -243,3 +243,16 @@ def test_starts_fast_and_without_heavy_imports() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_a_killed_run_had_begun_to_write_is_swept_away() -> None:
+    for path in ("exp/.part-1", "exp/a/.part-2", "exp/kept", "exp/other run/.part-3"):
+        Path(path).mkdir(parents=True)
+        Path(path, "half").touch()
+    Path("exp/other run/.lock").write_text("process 1")
+    assert stage(command=["true"]) == 0
+    assert Path("exp/.part-1").exists(), "a run that ended leaves none; these may be anybody's"
+    Path("exp/.lock").write_text("process 1 of a run that is gone")
+    assert stage("--force", "true", command=["true"]) == 0
+    left = {str(path.parent) for path in Path("exp").rglob("half")}
+    assert left == {"exp/kept", "exp/other run/.part-3"}

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -257,11 +258,22 @@ def take(lock: Any, folder: Path) -> None:
     left = holder(lock, "")
     if left:
         print(f"{folder / '.lock'} is stale, its run is gone ({left}); taken over", flush=True)
+        sweep(folder)
     lock.truncate(0)
     started = time.strftime("%Y-%m-%d %H:%M:%S")
     command = shlex.join(["ume", *sys.argv[1:]])
     lock.write(f"process {os.getpid()} on {socket.gethostname()} since {started}: {command}")
     lock.flush()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed run had begun to write; folders below with locks of their own stay."""
+    for path, folders, names in os.walk(folder):
+        if path != str(folder) and ".lock" in names:
+            folders.clear()
+        for name in [name for name in folders if name.startswith(PART)]:
+            shutil.rmtree(Path(path) / name, ignore_errors=True)
+            folders.remove(name)
 
 
 def holder(lock: Any, unknown: str = "a process that an earlier run left behind") -> str:

@@ -280,6 +280,8 @@ def test_manifests_and_scores_depend_on_the_seed_alone(results: Results, other: 
     )
     assert ours.scores() == theirs.scores()
     assert ours.tables() == theirs.tables()
+    left = [path for path in files(ours.folder) if ".part-" in path]
+    assert not left, "a killed run's half-written files"
     curves = [(recipe.exp / "metrics.jsonl").read_text() for recipe in (ours, theirs)]
     assert curves[0] == curves[1] and json.loads(curves[0].splitlines()[-1])["step"] == STEPS
 
