@@ -149,8 +149,10 @@ def test_unwritable_folder_is_one_line() -> None:
 
 
 def ume_stage(*arguments: str) -> "subprocess.Popen[str]":
+    """Start it as a terminal does: what a shell runs in the background ignores SIGINT."""
     return subprocess.Popen(
         [sys.executable, "-m", "ume", "stage", *arguments],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
