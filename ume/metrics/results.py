@@ -1,5 +1,6 @@
 """Results that add up over recordings: numerator parts over a denominator."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from operator import add
 from typing import Dict, Tuple, TypeVar
@@ -8,7 +9,7 @@ R = TypeVar("R", bound="Ratio")
 
 
 @dataclass(frozen=True)
-class Ratio:
+class Ratio(ABC):
     """Base of the results: the last field is the denominator, those before it are the parts."""
 
     def __add__(self: R, other: R) -> R:
@@ -44,9 +45,9 @@ class Ratio:
         return {f.name: getattr(self, f.name) / self.denominator for f in fields(self)[:-1]}
 
     @property
+    @abstractmethod
     def counts(self) -> str:
         """What the rate is made of, for people."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         return f"{100 * self.rate:.2f}% {self.counts}"

@@ -1,5 +1,6 @@
 """The one interface of speech encoders: audio in, the hidden states of every layer out."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ class EncoderOutput:
     frame_shift: float
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """What every encoder offers: its sizes, and a forward from audio to :class:`EncoderOutput`.
 
     A clip's result depends on the clip alone: not on its neighbours in the batch, not on padding.
@@ -32,6 +33,6 @@ class Encoder(nn.Module):
     num_layers: int
     frame_shift: float
 
+    @abstractmethod
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
         """``audio`` (B, T) at 16 kHz and ``audio_lens`` (B,) in samples -> hidden states."""
-        raise NotImplementedError
