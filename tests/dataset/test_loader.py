@@ -75,13 +75,6 @@ def test_a_window_is_a_part_of_the_cut(cuts: list) -> None:
     assert whole.texts != window.texts == [None] * len(window.texts)
 
 
-def test_words_stay_where_all_speech_is_inside(cuts: list) -> None:
-    activity = activity_frames(cuts[0])[:, 0]  # (F,)
-    last = int(np.flatnonzero(activity)[-1] + 2) * 320
-    assert load_example(cuts[0], 0, last).texts[0] == cuts[0].supervisions[0].text
-    assert load_example(cuts[0], 0, last - 3200).texts[0] is None
-
-
 @given(seed=st.integers(0, 1000), length=st.integers(1600, 80000))
 def test_windows_hold_overlapped_speech(cut_file, seed: int, length: int) -> None:
     cut = cut_file

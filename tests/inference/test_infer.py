@@ -38,7 +38,7 @@ def model(mixtures: Path, tmp_path_factory: pytest.TempPathFactory, request) -> 
             "e-branchformer", e_branchformer=EBranchformerSize(2, 16, 2, 32, 32, 7)
         ),
         separation=SeparationConfig(hidden=16, bottleneck=8, blocks=3, repeats=1),
-        asr=RecogniserConfig("streams", 16, 2, 32, 7, 1, 1),
+        asr=RecogniserConfig("voices", 16, 2, 32, 7, 1, 1),
         loss=LossConfig(tied=request.param),
     )
     folder = tmp_path_factory.mktemp("exp") / "a model"

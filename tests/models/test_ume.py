@@ -15,7 +15,7 @@ from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
 
 
-def small(speakers: int = 2, form: str = "streams", **changes: object) -> UMEConfig:
+def small(speakers: int = 2, form: str = "voices", **changes: object) -> UMEConfig:
     size = EBranchformerSize(2, 16, 2, 32, 32, 7, dropout=0.0)
     return UMEConfig(
         num_speakers=speakers,
@@ -44,7 +44,7 @@ def make_batch(*samples: int, speakers: int = 2) -> MixtureBatch:
 TOKENS = [[[3, 4, 5], [6, 3]], [[5, 5], [4]]]
 
 
-@pytest.mark.parametrize("form", ["streams", "encoders"])
+@pytest.mark.parametrize("form", ["voices", "encoders"])
 @pytest.mark.parametrize("filterbank", ["stft", "free"])
 def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(form, filterbank):
     torch.manual_seed(0)
@@ -133,7 +133,7 @@ def test_one_batch_is_learned():
     model, batch = UME(small()), make_batch(6000, 6000)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
-    for _ in range(60):
+    for _ in range(120):
         loss = model.loss(model(batch.audio, batch.audio_lens), batch, TOKENS)
         optimizer.zero_grad()
         loss.total.backward()
@@ -199,6 +199,14 @@ def test_a_guide_stands_in_for_the_voices_in_the_order_of_the_references():
     torch.testing.assert_close(there.sources, back.sources)
     loss = model.loss(there, batch, [[[3, 4, 5], [6, 3]]])
     assert loss.permutations["asr"].tolist() == [[0, 1]]
+
+
+def test_words_are_of_what_the_shared_encoder_hears_in_each_voice():
+    model, batch = UME(small()).eval(), make_batch(8000, 7000)
+    output = model(batch.audio, batch.audio_lens)
+    for k in range(2):
+        alone = model.recognise(output.sources[:, k], batch.audio_lens)
+        torch.testing.assert_close(output.ctc_log_probs[:, k], alone)
 
 
 def test_the_loss_of_true_sources_is_the_ctc_loss_of_each_alone():

@@ -44,7 +44,7 @@ def config(mixtures: Path, lang: Path, exp: Path, **changes: object) -> Config:
         num_speakers=read_json(mixtures / "about.json")["num_speakers"],
         encoder=EncoderConfig("e-branchformer", e_branchformer=size),
         separation=SeparationConfig(hidden=16, bottleneck=8, blocks=3, repeats=1),
-        asr=RecogniserConfig("streams", 16, 2, 32, 7, 1, 1),
+        asr=RecogniserConfig("voices", 16, 2, 32, 7, 1, 1),
         loss=LossConfig(),
     )
     options = dict(

@@ -65,8 +65,10 @@ def load_example(cut: Cut, start: int = 0, stop: Optional[int] = None) -> Exampl
     """The samples [``start``, ``stop``) of a mixture cut, and only those are decoded.
 
     Sources are the tracks that have a supervision; what has none (noise) is in the mixture only.
+    A window has no words, since it cuts them anywhere.
     """
     stop = num_samples(cut) if stop is None else stop
+    whole = (start, stop) == (0, num_samples(cut))
     mixture = np.zeros(stop - start, dtype=np.float32)  # (T,)
     sources: List[np.ndarray] = []
     supervisions: List[SupervisionSegment] = []
@@ -86,7 +88,7 @@ def load_example(cut: Cut, start: int = 0, stop: Optional[int] = None) -> Exampl
         audio=mixture,
         sources=np.stack(sources),
         activity=activity,
-        texts=[text_inside(supervision, start, stop) for supervision in supervisions],
+        texts=[supervision.text if whole else None for supervision in supervisions],
         speakers=[supervision.speaker for supervision in supervisions],
     )
 
@@ -104,15 +106,6 @@ def load_track(track: MixTrack, start: int, stop: int) -> np.ndarray:
         )
         audio[begin - start : end - start] = load_audio(part)[0, : end - begin]
     return audio
-
-
-def text_inside(supervision: SupervisionSegment, start: int, stop: int) -> Optional[str]:
-    """The words, or None if any speech lies outside samples [``start``, ``stop``)."""
-    speech = speech_segments(supervision)
-    if speech and (round(speech[0][0] * SAMPLING_RATE) < start
-                   or round(speech[-1][1] * SAMPLING_RATE) > stop):  # fmt: skip
-        return None
-    return supervision.text
 
 
 def draw_window(cut: Cut, length: int, rng: np.random.Generator) -> Tuple[int, int]:

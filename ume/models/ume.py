@@ -12,10 +12,10 @@ from ume.errors import UmeError
 from ume.losses.costs import ctc_cost, diarization_cost, separation_cost
 from ume.losses.joint import JointLoss, TaskCost, joint_loss
 from ume.nn.conv_tasnet import ConvTasNet
-from ume.nn.encoder import Encoder
+from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.encoders import EncoderConfig, build_encoder
 from ume.nn.filterbank import Filterbank, FreeFilterbank, STFTFilterbank
-from ume.nn.lengths import num_frames, pool_frames, resample_frames, valid_frames
+from ume.nn.lengths import num_frames, resample_frames, valid_frames
 from ume.nn.linear import Linear
 from ume.nn.recogniser import Recogniser, RecogniserConfig
 from ume.nn.rwse import ResidualWeightedSum
@@ -97,7 +97,7 @@ class UMEOutput:
     activity_logits: Optional[Tensor] = None  # (B, F, S)
     sources: Optional[Tensor] = None  # (B, S, T)
     ctc_log_probs: Optional[Tensor] = None  # (B, S, F, V)
-    guided: bool = False  # the words' streams were given, in the references' order
+    guided: bool = False  # words are of voices that were given, in the references' order
 
 
 class DiarizationHead(nn.Module):
@@ -155,9 +155,7 @@ class SeparationHead(nn.Module):
         """Mask frames of each clip, (B,)."""
         return num_frames(audio_lens, self.filterbank.stride)
 
-    def forward(
-        self, spectrum: Tensor, features: Tensor, audio_lens: Tensor, states: Tensor, shift: float
-    ) -> Tensor:
+    def forward(self, features: Tensor, audio_lens: Tensor, states: Tensor, shift: float) -> Tensor:
         """Masks (B, S, C, F) from ``features`` (B, C, F) and H_enc (B, F', D), ``shift`` apart.
 
         They are zero beyond a clip, where frames still see its last samples.
@@ -188,13 +186,9 @@ class UME(nn.Module):
         )
         self.diarization = DiarizationHead(width, config.num_speakers)
         self.separation = SeparationHead(config.separation, width, config.num_speakers)
-        self.asr = Recogniser(
-            config.asr,
-            width,
-            self.separation.filterbank.num_features,
-            config.num_speakers,
-            config.vocab_size,
-        )
+        self.by_voices = config.asr.differentiate_by == "voices"
+        stacks = 1 if self.by_voices else config.num_speakers
+        self.asr = Recogniser(config.asr, width, stacks, config.vocab_size)
 
     def runs(self, task: str) -> bool:
         """Whether ``task`` has a share in the loss."""
@@ -205,67 +199,63 @@ class UME(nn.Module):
         return {task: self.rwse[task].weights().tolist() for task in TASKS}
 
     def forward(
-        self, audio: Tensor, audio_lens: Tensor, guide: Optional[Tensor] = None
+        self,
+        audio: Tensor,
+        audio_lens: Tensor,
+        guide: Optional[Tensor] = None,
+        words: bool = True,
     ) -> UMEOutput:
         """``audio`` (B, T) at 16 kHz, ``audio_lens`` (B,) in samples -> :class:`UMEOutput`.
 
-        In training the true sources, ``guide`` (B, S, T), can stand in for the separated ones in
-        the eyes of the ASR head: before there are voices, there are no words to be learned.
+        In training the true sources, ``guide`` (B, S, T), can stand in for the separated voices
+        in the ears of the ASR head: before there are voices, there are no words to be learned.
+        Without ``words`` the ASR head is not run.
         """
+        words = words and self.runs("asr")
         encoded = self.encoder(audio, audio_lens)
         lens = num_frames(audio_lens, FRAME_SAMPLES)  # (B,)
-        frames = int(lens.max())
         output = UMEOutput(lens, FRAME_SHIFT)
-
-        def states(task: str) -> Tensor:
-            joined = self.rwse[task](encoded.layers)  # (B, F', D)
-            return resample_frames(joined, frames, encoded.frame_shift / FRAME_SHIFT)
-
         if self.runs("diarization"):
-            output.activity_logits = self.diarization(states("diarization"))  # (B, F, S)
-        by_streams = self.config.asr.differentiate_by == "streams"
+            states = self.states(encoded, "diarization", lens)
+            output.activity_logits = self.diarization(states)  # (B, F, S)
+        if self.runs("separation") or (words and self.by_voices):
+            states = self.states(encoded, "separation", lens)
+            output.sources = self.separate(audio, audio_lens, states)
+        if words and self.by_voices:
+            output.guided = guide is not None
+            voices = output.sources if guide is None else guide  # (B, S, T)
+            assert voices is not None
+            # detached: words must not bend the masks away from the voices
+            flat = self.recognise(
+                voices.detach().flatten(0, 1), audio_lens.repeat_interleave(voices.shape[1])
+            )
+            output.ctc_log_probs = flat.unflatten(0, voices.shape[:2])  # (B, S, F, V)
+        elif words:
+            output.ctc_log_probs = self.asr(self.states(encoded, "asr", lens), lens)
+        return output
+
+    def states(self, encoded: EncoderOutput, task: str, lens: Tensor) -> Tensor:
+        """H_enc of ``task`` at 20 ms frames, (B, F, D)."""
+        joined = self.rwse[task](encoded.layers)  # (B, F', D)
+        return resample_frames(joined, int(lens.max()), encoded.frame_shift / FRAME_SHIFT)
+
+    def separate(self, audio: Tensor, audio_lens: Tensor, states: Tensor) -> Tensor:
+        """The voices (B, S, T) in ``audio`` (B, T), given its ``states`` (B, F, D)."""
         bank = self.separation.filterbank
         scale = rms(audio, audio_lens)[:, None]  # (B, 1)
-        streams: Optional[Tensor] = None
-        if self.runs("separation") or (self.runs("asr") and by_streams):
-            spectrum, features = bank.encode(audio / scale)
-            masks = self.separation(
-                spectrum, features, audio_lens, states("separation"), FRAME_SHIFT
-            )
-            output.sources = bank.decode(spectrum, masks, audio.shape[1]) * scale[..., None]
-            # detached: words must not bend the masks away from the voices
-            streams = self.pool(bank.mask_features(spectrum, masks).detach(), audio_lens)
-        if guide is not None and by_streams:
-            _, features = bank.encode((guide / scale[..., None]).flatten(0, 1))
-            streams = self.pool(features.unflatten(0, guide.shape[:2]).detach(), audio_lens)
-            output.guided = True
-        if self.runs("asr"):
-            output.ctc_log_probs = self.asr(states("asr"), lens, streams if by_streams else None)
-        return output
+        spectrum, features = bank.encode(audio / scale)
+        masks = self.separation(features, audio_lens, states, FRAME_SHIFT)
+        return bank.decode(spectrum, masks, audio.shape[1]) * scale[..., None]
 
     def recognise(self, audio: Tensor, audio_lens: Tensor) -> Tensor:
         """The ASR head on ``audio`` (B, T) as it is, nothing separated: (B, F, V).
 
-        The control beside a multi-speaker result: the same recogniser on the true sources, or on
-        the mixture. Every stream's spectrum is the input's own (a mask of ones); the paper's
-        form, which sees no spectrum, answers with the first speaker's stack.
+        Also the control beside a multi-speaker result: the same recogniser on the true sources,
+        or on the mixture. The paper's form answers with the first speaker's stack.
         """
         encoded = self.encoder(audio, audio_lens)
         lens = num_frames(audio_lens, FRAME_SAMPLES)
-        frames = int(lens.max())
-        joined = self.rwse["asr"](encoded.layers)
-        states = resample_frames(joined, frames, encoded.frame_shift / FRAME_SHIFT)
-        _, features = self.separation.filterbank.encode(audio / rms(audio, audio_lens)[:, None])
-        streams = self.pool(features[:, None], audio_lens)  # (B, 1, F, C)
-        return self.asr(states, lens, streams)[:, 0]
-
-    def pool(self, features: Tensor, audio_lens: Tensor) -> Tensor:
-        """Spectra (B, S, C, F') of the separation head at the recogniser's pace: (B, S, F, C)."""
-        factor = FRAME_SAMPLES // self.separation.filterbank.stride
-        lens = self.separation.frame_lens(audio_lens)
-        speakers = features.shape[1]
-        pooled = pool_frames(features.flatten(0, 1), lens.repeat_interleave(speakers), factor)
-        return pooled.transpose(1, 2).unflatten(0, (-1, speakers))
+        return self.asr(self.states(encoded, "asr", lens), lens, num_stacks=1)[:, 0]
 
     def loss(
         self,
@@ -321,7 +311,7 @@ def check(config: UMEConfig) -> None:
     choices = {
         "separation.filterbank": (config.separation.filterbank, ("stft", "free")),
         "separation.mask": (config.separation.mask, ("sigmoid", "relu", "softmax")),
-        "asr.differentiate_by": (config.asr.differentiate_by, ("streams", "encoders")),
+        "asr.differentiate_by": (config.asr.differentiate_by, ("voices", "encoders")),
     }
     for name, (value, allowed) in choices.items():
         if value not in allowed:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ume.nn.norm import GlobalLayerNorm
+from ume.nn.prelu import PReLU
 
 
 class TemporalBlock(nn.Module):
@@ -22,12 +23,12 @@ class TemporalBlock(nn.Module):
     def __init__(self, channels: int, hidden: int, kernel: int, dilation: int, skip: bool) -> None:
         super().__init__()
         self.expand = nn.Conv1d(channels, hidden, 1)
-        self.act1, self.norm1 = nn.PReLU(), GlobalLayerNorm(hidden)
+        self.act1, self.norm1 = PReLU(), GlobalLayerNorm(hidden)
         padding = dilation * (kernel - 1) // 2
         self.depthwise = nn.Conv1d(
             hidden, hidden, kernel, padding=padding, dilation=dilation, groups=hidden
         )
-        self.act2, self.norm2 = nn.PReLU(), GlobalLayerNorm(hidden)
+        self.act2, self.norm2 = PReLU(), GlobalLayerNorm(hidden)
         self.channels = channels
         self.project = nn.Conv1d(hidden, 2 * channels if skip else channels, 1)
 
@@ -82,7 +83,7 @@ class ConvTasNet(nn.Module):
             for _ in range(repeats)
             for block in range(blocks)
         )
-        self.act = nn.PReLU()
+        self.act = PReLU()
         self.output = nn.Conv1d(bottleneck, num_speakers * num_masks, 1)
 
     def forward(self, features: Tensor, mask: Optional[Tensor] = None) -> Tensor:

@@ -51,10 +51,6 @@ class Filterbank(nn.Module, ABC):
         """``audio`` (B, T) -> spectrum (B, C, F) to mask, features (B, num_features, F)."""
 
     @abstractmethod
-    def mask_features(self, spectrum: Tensor, masks: Tensor) -> Tensor:
-        """Features (B, S, num_features, F) of each source under its ``masks``."""
-
-    @abstractmethod
     def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
         """``masks`` (B, S, num_masks, F) on ``spectrum`` (B, C, F) -> sources (B, S, T)."""
 
@@ -69,9 +65,6 @@ class FreeFilterbank(Filterbank):
     def encode(self, audio: Tensor) -> Tuple[Tensor, Tensor]:
         spectrum = self._analyse(audio).relu()
         return spectrum, spectrum
-
-    def mask_features(self, spectrum: Tensor, masks: Tensor) -> Tensor:
-        return masks * spectrum[:, None]
 
     def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
         batch, speakers = masks.shape[:2]
@@ -98,9 +91,6 @@ class STFTFilterbank(Filterbank):
     def encode(self, audio: Tensor) -> Tuple[Tensor, Tensor]:
         spectrum = self._analyse(audio)
         return spectrum, log_magnitude(magnitude(spectrum))
-
-    def mask_features(self, spectrum: Tensor, masks: Tensor) -> Tensor:
-        return log_magnitude(masks * magnitude(spectrum)[:, None])
 
     def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
         batch, speakers = masks.shape[:2]

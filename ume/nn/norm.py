@@ -1,9 +1,40 @@
 """Normalisation over time that does not see the padding of a batch."""
 
-from typing import Optional
+from typing import Any, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
+
+
+class _MaskedGlobalNorm(torch.autograd.Function):
+    """Forward and backward in as few passes over memory as torch's operations allow."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> Tensor:
+        count = mask.sum(dim=(1, 2)) * x.shape[1]  # (B,)
+        mean = x.sum(dim=(1, 2)) / count
+        power = torch.linalg.vector_norm(x, dim=(1, 2)).square() / count
+        rate = ((power - mean.square()).clamp(min=0) + eps).rsqrt()  # (B,)
+        ctx.save_for_backward(x, mask, weight, mean, rate, count)
+        scale = weight * rate[:, None]  # (B, C)
+        shift = bias - mean[:, None] * scale
+        return (x * scale[..., None]).add_(shift[..., None]).mul_(mask)  # addcmul is slower
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tuple[Optional[Tensor], ...]:
+        x, mask, weight, mean, rate, count = ctx.saved_tensors
+        gradient = gradients[0] * mask  # (B, C, F)
+        total = gradient.sum(dim=2)  # (B, C)
+        # gradient of the output, times the normalised input, summed over time
+        along = rate[:, None] * ((gradient * x).sum(dim=2) - mean[:, None] * total)  # (B, C)
+        constant = (total * weight).sum(dim=1) / count  # (B,)
+        slope = rate * (along * weight).sum(dim=1) / count  # (B,)
+        to_x = gradient.mul_((weight * rate[:, None])[..., None])
+        to_x -= x * (slope * rate)[:, None, None]  # x is zero in the padding
+        to_x += mask * (rate * (slope * mean - constant))[:, None, None]
+        return to_x, None, along.sum(dim=0), total.sum(dim=0), None
 
 
 class GlobalLayerNorm(nn.Module):
@@ -23,9 +54,4 @@ class GlobalLayerNorm(nn.Module):
         """``x`` (B, C, F), zero where ``mask`` (B, 1, F) is zero; None means no padding."""
         if mask is None:  # the native kernel, several times faster
             return nn.functional.group_norm(x, 1, self.weight, self.bias, self.eps)
-        count = mask.sum(dim=(1, 2)) * x.shape[1]  # (B,)
-        mean = x.sum(dim=(1, 2)) / count
-        centred = (x - mean[:, None, None]) * mask
-        variance = centred.square().sum(dim=(1, 2)) / count
-        scale = self.weight * (variance + self.eps).rsqrt()[:, None]  # (B, C)
-        return torch.addcmul(self.bias[:, None] * mask, centred, scale[..., None])
+        return _MaskedGlobalNorm.apply(x, mask, self.weight, self.bias, self.eps)

@@ -15,10 +15,10 @@ from ume.nn.linear import Linear
 class RecogniserConfig:
     """Speaker-differentiating layers, then recognition layers shared by all speakers."""
 
-    differentiate_by: str = "streams"
-    """`streams`: one stack of differentiating layers for all speakers, told apart by the spectrum
-    that the separation head gives to each. `encoders`: a stack per speaker that sees H_enc alone
-    (the paper's)."""
+    differentiate_by: str = "voices"
+    """`voices`: one stack of layers for all speakers, told apart by what the shared encoder hears
+    in each separated voice. `encoders`: a stack per speaker on what it hears in the mixture (the
+    paper's)."""
     width: int = 256
     """Width of the E-Branchformer layers."""
     num_heads: int = 4
@@ -59,55 +59,32 @@ class Stack(nn.Module):
 
 
 class Recogniser(nn.Module):
-    """H_enc, and what the separation head makes of each speaker, to CTC log-probabilities.
+    """H_enc to CTC log-probabilities, one stream per stack of differentiating layers.
 
     Args:
         config: sizes.
         width: D of H_enc.
-        stream_width: C, values per frame and speaker from the separation head.
-        num_speakers: S.
+        num_stacks: K, streams that one clip is taken apart into; 1 for clips of one voice.
         vocab_size: V, blank (0) included.
     """
 
     def __init__(
-        self,
-        config: RecogniserConfig,
-        width: int,
-        stream_width: int,
-        num_speakers: int,
-        vocab_size: int,
+        self, config: RecogniserConfig, width: int, num_stacks: int, vocab_size: int
     ) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.LayerNorm(width), Linear(width, config.width))
-        self.project_stream: Optional[nn.Module] = None
-        stacks = num_speakers
-        if config.differentiate_by == "streams":
-            self.project_stream = nn.Sequential(
-                nn.LayerNorm(stream_width), Linear(stream_width, config.width)
-            )
-            stacks = 1
         self.differentiating = nn.ModuleList(
-            Stack(config.differentiating_layers, config) for _ in range(stacks)
+            Stack(config.differentiating_layers, config) for _ in range(num_stacks)
         )
         self.shared = Stack(config.shared_layers, config)
         self.output = Linear(config.width, vocab_size)
 
-    def forward(self, states: Tensor, lens: Tensor, streams: Optional[Tensor]) -> Tensor:
-        """``states`` (B, F, D), ``lens`` (B,), ``streams`` (B, S, F, C) -> (B, S, F, V).
-
-        Without ``streams`` there is one output per differentiating stack.
-        """
+    def forward(self, states: Tensor, lens: Tensor, num_stacks: Optional[int] = None) -> Tensor:
+        """``states`` (B, F, D), ``lens`` (B,) -> (B, K, F, V); of the first ``num_stacks`` only."""
         x = self.project(states)  # (B, F, D)
         valid = valid_frames(lens, x.shape[1])  # (B, F)
-        if self.project_stream is not None and streams is not None:
-            speakers = streams.shape[1]
-            valid = valid.repeat_interleave(speakers, dim=0)  # (B * S, F)
-            x = (x[:, None] + self.project_stream(streams)).flatten(0, 1)  # (B * S, F, D)
-            x = self.differentiating[0](x, valid)
-        else:
-            speakers = len(self.differentiating)
-            x = torch.stack([stack(x, valid) for stack in self.differentiating], dim=1)
-            x = x.flatten(0, 1)
-            valid = valid.repeat_interleave(speakers, dim=0)
-        x = self.shared(x, valid)
-        return self.output(x).log_softmax(dim=-1).unflatten(0, (-1, speakers))
+        stacks = self.differentiating[:num_stacks]
+        x = torch.cat([stack(x, valid) for stack in stacks])  # (K * B, F, D)
+        x = self.shared(x, valid.repeat(len(stacks), 1))
+        log_probs = self.output(x).log_softmax(dim=-1)
+        return log_probs.unflatten(0, (len(stacks), -1)).transpose(0, 1)

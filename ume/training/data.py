@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
+import numpy as np
 from lhotse.cut import Cut
 
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import TrainLoader, make_eval_loader, make_train_loader
 from ume.dataset.mixtures import filter_cuts, read_cuts
+from ume.errors import UmeError
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,15 @@ def make_phases(steps: int, asr_steps: int, opposite_sex_steps: int) -> List[Pha
 class TrainingData:
     """The stream of training batches, which can be resumed.
 
+    Batches are of one kind each: ``sources`` in the phase ``asr``; after it ``whole`` mixtures,
+    for all tasks, or ``windows``, for all but words.
+
     Args:
         folder: mixture folder.
         modes: mixture modes, used together; one that is named twice counts twice.
         max_duration: seconds of mixture in a batch.
-        crop: longest clip in seconds, or None.
+        crop: length of windows in seconds; None: whole mixtures only, however long.
+        crop_share: share of the batches that are windows.
         phases: what to draw when.
         seed, num_workers: of the loaders.
     """
@@ -59,30 +65,48 @@ class TrainingData:
         modes: List[str],
         max_duration: float,
         crop: Optional[float],
+        crop_share: float,
         phases: Sequence[Phase],
         seed: int,
         num_workers: int,
     ) -> None:
         cuts = [cut for mode in modes for cut in read_cuts(cuts_path(folder, "train", mode))]
-        self.phases = phases
+        self.phases, self.seed = phases, seed
+        self.crop_share = 0.0 if crop is None else crop_share
         self.loaders: Dict[str, TrainLoader] = {}
         for phase in phases:
-            chosen, longest = cuts, crop
-            if phase.name == "opposite":
-                chosen = filter_cuts(cuts, "opposite")
-            elif phase.name == "asr":  # whole utterances: a cut one has no words
-                chosen, longest = [cut for cut in cuts if has_text(cut)], None
-            self.loaders[phase.name] = make_train_loader(
-                chosen, max_duration, seed, num_workers, longest
-            )
+            chosen = filter_cuts(cuts, "opposite" if phase.name == "opposite" else "all")
+            for kind in self.kinds(phase):
+                windows = kind == "windows"
+                self.loaders[f"{phase.name}-{kind}"] = make_train_loader(
+                    chosen if windows else with_words(chosen, crop and max_duration),
+                    max_duration,
+                    seed,
+                    num_workers,
+                    crop if windows else None,
+                )
 
-    def batches(self, step: int) -> Iterator[Tuple[Phase, MixtureBatch]]:
-        """All batches from ``step`` on."""
+    def kinds(self, phase: Phase) -> List[str]:
+        """The kinds of batches of a phase."""
+        if phase.name == "asr":
+            return ["sources"]
+        return ["whole"] * (self.crop_share < 1) + ["windows"] * (self.crop_share > 0)
+
+    def kind_at(self, step: int, phase: Phase) -> str:
+        """The kind of batch of a step, by chance but the same in every run of the seed."""
+        kinds = self.kinds(phase)
+        draw = np.random.default_rng([self.seed, step]).uniform()
+        return kinds[-1] if draw < self.crop_share else kinds[0]
+
+    def batches(self, step: int) -> Iterator[Tuple[str, MixtureBatch]]:
+        """All batches from ``step`` on, each with its kind."""
         for phase in self.phases:
-            left = phase.stop - max(phase.start, step)
-            if left > 0:
-                for batch in endless(self.loaders[phase.name], left):
-                    yield phase, batch
+            streams = {
+                kind: endless(self.loaders[f"{phase.name}-{kind}"]) for kind in self.kinds(phase)
+            }
+            for now in range(max(phase.start, step), phase.stop):
+                kind = self.kind_at(now, phase)
+                yield kind, next(streams[kind])
 
     def state_dict(self) -> Dict[str, Any]:
         """Where the loaders stand."""
@@ -94,19 +118,27 @@ class TrainingData:
             loader.load_state_dict(state[name])
 
 
-def has_text(cut: Cut) -> bool:
-    """Whether any of a mixture's utterances has words."""
-    return any(supervision.text for supervision in cut.supervisions)
+def with_words(cuts: Sequence[Cut], longest: Optional[float]) -> List[Cut]:
+    """Mixtures that may be learned from whole: with words, and not above ``longest`` seconds."""
+    chosen = [
+        cut
+        for cut in cuts
+        if any(supervision.text for supervision in cut.supervisions)
+        and (longest is None or cut.duration <= longest)
+    ]
+    if not chosen:
+        limit = "" if longest is None else f" of at most max_duration = {longest:g} s"
+        raise UmeError(
+            f"no training mixture{limit} has words to learn; give a text, a larger "
+            "max_duration, or asr_steps 0 and crop_share 1"
+        )
+    return chosen
 
 
-def endless(loader: TrainLoader, count: int) -> Iterator[MixtureBatch]:
-    """``count`` batches, over as many epochs as that takes."""
+def endless(loader: TrainLoader) -> Iterator[MixtureBatch]:
+    """Batches of one epoch after the other."""
     while True:
-        for batch in loader:
-            yield batch
-            count -= 1
-            if count == 0:
-                return
+        yield from loader
 
 
 def cuts_path(folder: str, part: str, mode: str) -> Path:

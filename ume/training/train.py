@@ -33,7 +33,7 @@ from ume.training.checkpoint import (
     save_checkpoint,
     update_average,
 )
-from ume.training.data import Phase, TrainingData, make_phases, valid_batches
+from ume.training.data import TrainingData, make_phases, valid_batches
 from ume.training.schedule import parameter_groups, rate_at
 from ume.training.validation import encode_texts, summary, validate
 
@@ -61,7 +61,10 @@ class Config:
     max_duration: float = 10.0
     """Seconds of mixture in a batch."""
     crop: Optional[float] = None
-    """Longest training clip (s): longer mixtures are cut at random; words that are cut are lost."""
+    """Length (s) of windows of mixtures, for diarization and separation: more voices a second of
+    training. Whole mixtures, for all tasks, are then those of at most max_duration."""
+    crop_share: float = 0.75
+    """Share of the batches that are windows, where crop is given; the others are whole."""
     asr_steps: int = 0
     """Steps at the very start that train the encoder and the recogniser alone, on true sources:
     from a flat start, mixtures teach it next to nothing for a long time."""
@@ -127,6 +130,7 @@ class Trainer:
             config.train_modes,
             config.max_duration,
             config.crop,
+            config.crop_share,
             make_phases(config.steps, config.asr_steps, config.opposite_sex_steps),
             config.seed,
             config.num_workers,
@@ -190,8 +194,8 @@ class Trainer:
         )
         begun, before = time.monotonic(), self.seconds
         self.model.train()
-        for phase, batch in self.data.batches(self.step):
-            loss, norm = self.update(phase, batch)
+        for kind, batch in self.data.batches(self.step):
+            loss, norm = self.update(kind, batch)
             self.step += 1
             self.seconds = before + time.monotonic() - begun
             bar.update()
@@ -215,17 +219,17 @@ class Trainer:
         step, config = self.step, self.config
         return step % config.save_every == 0 or step in (config.steps, self.average_from())
 
-    def update(self, phase: Phase, batch: MixtureBatch) -> "tuple[JointLoss, float]":
+    def update(self, kind: str, batch: MixtureBatch) -> "tuple[JointLoss, float]":
         """One step of the optimiser; a step whose gradient is not finite changes nothing."""
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * self.rate(phase)
+            group["lr"] = group["peak"] * self.rate()
         tokens = encode_texts(batch, self.tokenizer)
-        if phase.name == "asr":
+        if kind == "sources":
             loss = self.model.source_loss(batch, tokens)
         else:
             guide = batch.sources if self.guides() else None
-            output = self.model(batch.audio, batch.audio_lens, guide)
+            output = self.model(batch.audio, batch.audio_lens, guide, words=kind == "whole")
             loss = self.model.loss(output, batch, tokens)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
@@ -245,10 +249,10 @@ class Trainer:
         done = self.step - self.config.asr_steps
         return bool(torch.rand(()) * self.config.guide_steps > done)
 
-    def rate(self, phase: Phase) -> float:
+    def rate(self) -> float:
         """Share of the peak rate: sources first, then mixtures, each with warm-up and decay."""
         asr_steps = min(self.config.asr_steps, self.config.steps)
-        if phase.name == "asr":
+        if self.step < asr_steps:
             return rate_at(self.step, asr_steps, self.config.warmup)
         return rate_at(self.step - asr_steps, self.config.steps - asr_steps, self.config.warmup)
 
