@@ -2,7 +2,7 @@
 # Synthesise the embedded corpus (espeak-ng) and check its manifests.
 set -euo pipefail
 
-train_speakers=96
+train_speakers=160
 dev_speakers=8
 test_speakers=12
 utterances=24

@@ -50,13 +50,13 @@ def _with_offset(self: SupervisionSegment, offset: float) -> SupervisionSegment:
 SupervisionSegment.with_offset = _with_offset  # type: ignore[method-assign]
 
 
-SLOW_MATMUL = torch.__version__.startswith("1.")
+SLOW_MATMUL = torch.__version__.startswith("1.") and "GenuineIntel" not in processor_info()
 """Whether this torch's matrix products lag behind its convolutions on the CPU.
 
 Torch 1.13 computes them by an MKL of 2020, which takes the slow road on processors not made by
 Intel, unless told to use AVX2. It looks when the first product is computed.
 """
-if SLOW_MATMUL and "AuthenticAMD" in processor_info():
+if SLOW_MATMUL:
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 
 

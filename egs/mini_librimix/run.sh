@@ -11,7 +11,7 @@ conf=
 encoder=auto
 steps=
 num_speakers=2
-speakers=96,8,12
+speakers=160,8,12
 utterances=24
 mixtures="train=6000 dev=100 test=200"
 data=

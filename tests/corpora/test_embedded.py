@@ -19,7 +19,7 @@ from ume.corpora.voices import PARTS, PITCH, VARIANTS, make_voices
 from ume.dataset import validate
 from ume.errors import UmeError
 
-SIZES = {"train": 44, "dev": 8, "test": 12}
+SIZES = {"train": 160, "dev": 8, "test": 12}
 
 
 def test_the_grammar_knows_at_least_250_words_and_says_them() -> None:
@@ -79,8 +79,28 @@ def test_variants_sound_as_their_sex_says_at_the_worst_pitch(part: str) -> None:
 def test_voices_sound_as_their_sex_says(part: str) -> None:
     for voice in make_voices(part, SIZES[part], seed=0):
         (audio,) = speak(voice, ["the old teacher bought seven green apples near the river"])
-        pitch = median_f0(audio)
+        pitch = median_f0(audio) / voice.scale
         assert pitch > 160 if voice.gender == "F" else pitch < 150, (voice, pitch)
+
+
+def test_a_scaled_voice_is_as_much_higher_and_faster() -> None:
+    voice = make_voices("dev", 2, seed=0)[0]
+    text = ["the old teacher bought seven green apples near the river"]
+    (plain,), (scaled,) = (
+        speak(dataclasses.replace(voice, scale=scale), text) for scale in (1.0, 1.2)
+    )
+    assert len(plain) / len(scaled) == pytest.approx(1.2, rel=0.01)
+    assert median_f0(scaled) / median_f0(plain) == pytest.approx(1.2, rel=0.05)
+    for part in PARTS:
+        scales = {voice.scale for voice in make_voices(part, 8, seed=0)}
+        assert len(scales) == 8 if part == "train" else scales == {1.0}
+
+
+def test_the_test_part_does_not_depend_on_the_size_of_training(corpora: list, tmp_path) -> None:
+    main(Config(str(tmp_path / "larger"), 6, 2, 2, utterances=4))
+    for path in (corpora[0] / "audio").glob("test-*/*.flac"):
+        other = tmp_path / "larger" / path.relative_to(corpora[0])
+        assert path.read_bytes() == other.read_bytes()
 
 
 @pytest.fixture(scope="module")

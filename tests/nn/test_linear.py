@@ -12,8 +12,10 @@ from ume.nn.gelu import gelu
 from ume.nn.linear import Linear
 
 
+@pytest.mark.parametrize("by_convolution", [True, False])
 @pytest.mark.parametrize("shape", [(5, 7), (2, 9, 7), (2, 3, 4, 7), (1, 1, 7), (0, 7)])
-def test_linear_and_its_gradients_are_torchs(shape):
+def test_linear_and_its_gradients_are_torchs(shape, by_convolution, monkeypatch):
+    monkeypatch.setattr("ume.nn.linear.SLOW_MATMUL", by_convolution)
     ours, theirs = Linear(7, 5).double(), nn.Linear(7, 5).double()
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(shape, dtype=torch.double)

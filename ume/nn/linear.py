@@ -12,10 +12,9 @@ from ume.compat import SLOW_MATMUL
 def linear(x: Tensor, weight: Tensor, bias: Optional[Tensor] = None) -> Tensor:
     """``x`` (..., D) times ``weight`` (D', D), plus ``bias`` (D',): (..., D').
 
-    By way of a 1x1 convolution where that is faster: with two threads and more, torch 1.13
-    computes convolutions by oneDNN, which uses AVX-512 on any processor, and products by MKL,
-    which does not. Rows seen as the pixels of a channels-last image need no copy. Equal up to
-    rounding.
+    By way of a 1x1 convolution where that is faster: torch 1.13 computes convolutions by oneDNN,
+    which uses AVX-512 on any processor, and products by MKL, which does so on Intel's only. Rows
+    seen as the pixels of a channels-last image need no copy. Equal up to rounding.
     """
     if not SLOW_MATMUL or x.device.type != "cpu" or x.numel() == 0:
         return matmul_linear(x, weight, bias)

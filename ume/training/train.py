@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -34,6 +34,7 @@ from ume.training.checkpoint import (
     update_average,
 )
 from ume.training.data import TrainingData, make_phases, valid_batches
+from ume.training.guide import leaky_sources
 from ume.training.schedule import parameter_groups, rate_at
 from ume.training.validation import encode_texts, summary, validate
 
@@ -66,11 +67,12 @@ class Config:
     crop_share: float = 0.75
     """Share of the batches that are windows, where crop is given; the others are whole."""
     asr_steps: int = 0
-    """Steps at the very start that train the encoder and the recogniser alone, on true sources:
-    from a flat start, mixtures teach it next to nothing for a long time."""
+    """Steps at the very start that train the encoder and the recogniser alone, on true sources
+    with some of the others left in: from a flat start, mixtures teach it next to nothing for a
+    long time."""
     guide_steps: int = 0
-    """Steps after asr_steps over which the recogniser sees the true sources' spectra with a
-    probability that falls from one to zero, and the separated ones' otherwise."""
+    """Steps after asr_steps over which the recogniser hears such sources with a probability that
+    falls from one to zero, and the separated voices otherwise."""
     opposite_sex_steps: int = 0
     """Steps after asr_steps that see opposite-sex pairs only: a curriculum for separation."""
     rate: float = 1e-3
@@ -123,7 +125,6 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.encoder_rate, config.rate, config.weight_decay),
             betas=(0.9, 0.98),
-            foreach=True,  # type: ignore[call-arg]
         )
         self.data = TrainingData(
             config.data,
@@ -226,9 +227,10 @@ class Trainer:
             group["lr"] = group["peak"] * self.rate()
         tokens = encode_texts(batch, self.tokenizer)
         if kind == "sources":
-            loss = self.model.source_loss(batch, tokens)
+            heard = leaky_sources(batch, self.step / self.config.asr_steps)
+            loss = self.model.source_loss(replace(batch, sources=heard), tokens)
         else:
-            guide = batch.sources if self.guides() else None
+            guide = leaky_sources(batch) if kind == "whole" and self.guides() else None
             output = self.model(batch.audio, batch.audio_lens, guide, words=kind == "whole")
             loss = self.model.loss(output, batch, tokens)
         self.optimizer.zero_grad(set_to_none=True)
