@@ -31,6 +31,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "tune": ("ume.inference.tune", "choose threshold and median filter on dev"),
     "segment": ("ume.inference.segment", "posteriors -> who spoke when; closes the folder"),
     "decode": ("ume.decoding.decode", "CTC log-probabilities -> words"),
+    "tune-decoding": ("ume.decoding.tune", "choose the blank penalty of decoding on dev"),
     "cascade": ("ume.inference.cascade", "Whisper's own decoder on separated voices"),
     "score": ("ume.scoring.score", "hypothesis folder -> scores"),
     "plot": ("ume.report.plot", "timelines, spectrograms, layer weights, learning curves"),

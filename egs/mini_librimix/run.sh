@@ -144,14 +144,17 @@ if ((stage <= 5 && stop_stage >= 5)); then
 fi
 
 if ((stage <= 6 && stop_stage >= 6)); then
-  log "stage 6: decoding"
+  log "stage 6: decoding; blank penalty of 1best chosen on dev"
+  steps/tune_decoding.sh --force "$force" \
+    "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
   for set in "${word_sets[@]}"; do
-    for method in ctc-greedy-search ctc-decoding 1best; do
+    for method in ctc-greedy-search ctc-decoding; do
       steps/decode.sh --method "$method" --nj "$nj" --force "$force" \
         "$exp" "$lang" "$exp/$set/separated"
     done
-    for input in sources mixture; do
-      steps/decode.sh --method 1best --nj "$nj" --force "$force" "$exp" "$lang" "$exp/$set/$input"
+    for input in separated sources mixture; do
+      steps/decode.sh --method 1best --tuned "$exp/tuned_decoding.json" --nj "$nj" \
+        --force "$force" "$exp" "$lang" "$exp/$set/$input"
     done
   done
 fi

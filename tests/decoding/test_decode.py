@@ -85,6 +85,23 @@ def test_hlg_weighs_a_sentence_as_the_arpa_file_does(lang: Path, peaky: Make) ->
     assert score == pytest.approx(arpa * 2.302585, abs=1e-4)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tuned_penalty_is_used_and_noted(
+    lang: Path, peaky: Make, hypothesis_folder: Make, method: str, tmp_path: Path
+) -> None:
+    fond_of_blank = peaky(lang, SENTENCE)
+    fond_of_blank[:, 0] += 20
+    folder = hypothesis_folder({"m_1": fond_of_blank.log_softmax(dim=1)})
+    assert run(folder, lang, method) == {"m_1": ""}
+    tuned = tmp_path / "tuned.json"
+    tuned.write_text('{"blank_penalty": 20.0}')
+    assert run(folder, lang, method, tuned=str(tuned)) == {"m_1": SENTENCE}
+    share = json.loads((folder / "words" / method / "1.json").read_text())
+    assert share["blank_penalty"] == 20.0
+    with pytest.raises(UmeError, match="steps/tune_decoding.sh"):
+        run(folder, lang, method, tuned=str(tmp_path / "none.json"))
+
+
 def test_hlg_scale_weighs_grammar_against_acoustics(lang: Path, peaky: Make) -> None:
     unusual = torch.logaddexp(peaky(lang, "THE BAT SAT"), peaky(lang, "THE CAT SAT") - 0.5)
     assert words(lang, "1best", unusual) == "THE CAT SAT"

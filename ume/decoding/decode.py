@@ -1,9 +1,9 @@
 """Turn the CTC log-probabilities of a hypothesis folder into words, ``words/<method>.json``."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Literal
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Literal, Optional
 
 import torch
 from torch import Tensor
@@ -38,6 +38,11 @@ class Config:
     """States kept per frame at most (icefall: 10000)."""
     hlg_scale: float = 1.0
     """Factor on the scores of HLG (1best only)."""
+    blank_penalty: float = 0.0
+    """Taken from blank's log-probability in every frame (nats). A model that is unsure prefers
+    blank to any one token, so that words are lost: about 2 for poorly separated voices."""
+    tuned: Optional[str] = None
+    """File of `ume tune-decoding`, whose blank_penalty is used instead."""
     max_duration: float = 60.0
     """Seconds of speech in one batch."""
     job: int = 1
@@ -50,9 +55,13 @@ def main(config: Config) -> None:
     """Decode one job's share of the streams; the only job merges too."""
     if not 0 <= config.job <= config.num_jobs:
         raise UmeError(f"--job {config.job} is not between 0 and --num-jobs {config.num_jobs}")
+    if config.tuned:
+        tuned = read_json(existing(config.tuned, "steps/tune_decoding.sh"))
+        config = replace(config, blank_penalty=tuned["blank_penalty"])
     if config.job > 0:
         segments = decode(config)
-        write_json(share(config, config.job), {"num_jobs": config.num_jobs, "segments": segments})
+        about = {"num_jobs": config.num_jobs, "blank_penalty": config.blank_penalty}
+        write_json(share(config, config.job), {**about, "segments": segments})
     if config.job == 0 or config.num_jobs == 1:
         merge(config)
 
@@ -85,16 +94,8 @@ def decode(config: Config) -> List[Dict[str, Any]]:
     tokenizer = Tokenizer(config.lang)
     shards = CtcShards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
     decoder = make_decoder(config, tokenizer)
-    by_length = sorted(shards.frames, key=lambda stream: (-shards.frames[stream], stream))
-    streams = by_length[config.job - 1 :: config.num_jobs]
-
-    words = {}
-    max_frames = int(config.max_duration / shards.frame_shift)
-    with tqdm(total=len(streams), desc=config.method, unit="stream", mininterval=2) as progress:
-        for batch in batches(streams, shards.frames, max_frames):
-            words.update(decode_batch(decoder, {name: shards[name] for name in batch}))
-            progress.update(len(batch))
-
+    streams = by_length(shards, shards.frames)[config.job - 1 :: config.num_jobs]
+    words = decode_streams(config, decoder, shards, streams)
     seconds = sum(shards.frames[stream] for stream in streams) * shards.frame_shift
     print(
         f"{config.method}: {len(streams)} streams, {seconds:.0f} s of speech, "
@@ -107,6 +108,36 @@ def decode(config: Config) -> List[Dict[str, Any]]:
         seglst_entry(stream, words[stream], shards.frames[stream] * shards.frame_shift)
         for stream in streams
     ]
+
+
+def by_length(shards: CtcShards, streams: Iterable[str]) -> List[str]:
+    """``streams``, the longest first."""
+    return sorted(streams, key=lambda stream: (-shards.frames[stream], stream))
+
+
+def decode_streams(
+    config: Config, decoder: Decoder, shards: CtcShards, streams: List[str]
+) -> Dict[str, str]:
+    """Words of ``streams``, which are sorted by falling length."""
+    words = {}
+    max_frames = int(config.max_duration / shards.frame_shift)
+    with tqdm(total=len(streams), desc=config.method, unit="stream", mininterval=2) as progress:
+        for batch in batches(streams, shards.frames, max_frames):
+            frames = {name: penalise_blank(shards[name], config.blank_penalty) for name in batch}
+            words.update(decode_batch(decoder, frames))
+            progress.update(len(batch))
+    return words
+
+
+def penalise_blank(log_probs: Tensor, penalty: float) -> Tensor:
+    """``log_probs`` (F', V) with ``penalty`` taken from blank's; not normalised again.
+
+    >>> penalise_blank(torch.zeros(1, 3), 2.0).tolist()
+    [[-2.0, 0.0, 0.0]]
+    """
+    shift = torch.zeros(log_probs.shape[1])
+    shift[Tokenizer.blank] = penalty
+    return log_probs - shift
 
 
 def make_decoder(config: Config, tokenizer: Tokenizer) -> Decoder:

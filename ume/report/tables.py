@@ -137,6 +137,10 @@ def protocol(scores: Dict[str, Any]) -> str:
         **{name: _text(value) for name, value in scores["protocol"].items()},
         "threshold": _text(made.get("threshold", "-")),
         "median filter (frames)": _text(made.get("median", "-")),
+        "blank penalty (nats)": ", ".join(
+            f"{method} {penalty:g}" for method, penalty in made.get("blank_penalty", {}).items()
+        )
+        or "-",
         "alignment of the heads": _text(made.get("alignment_rule", "-")),
     }
     if made.get("audio_seconds"):

@@ -69,6 +69,17 @@ class Hypothesis:
         files = sorted((self.path / "words").glob("*.json"))
         return {file.stem: self._read_words(file) for file in files}
 
+    def blank_penalties(self) -> Dict[str, float]:
+        """Decoding method -> its penalty (nats), of every ``words/<method>/1.json``."""
+        shares = {
+            file.parent.name: read_json(file) for file in sorted(self.path.glob("words/*/1.json"))
+        }
+        return {
+            method: share["blank_penalty"]
+            for method, share in shares.items()
+            if "blank_penalty" in share
+        }
+
     def _read_words(self, file: Path) -> Texts:
         texts: Texts = {}
         for entry in read_json(file):

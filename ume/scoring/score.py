@@ -11,7 +11,7 @@ import torch
 
 from ume.dataset.mixtures import read_cuts
 from ume.errors import UmeError
-from ume.files import read_json, write_json, write_text
+from ume.files import write_json, write_text
 from ume.orphans import die_with_parent
 from ume.scoring import bootstrap
 from ume.scoring.hypothesis import Hypothesis
@@ -76,7 +76,7 @@ def score_recordings(config: Config) -> List[RecordingScore]:
 
 def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
     """The content of ``scores.json`` (docs/contracts.md)."""
-    meta = read_json(Path(config.hyp) / "meta.json")
+    hypothesis = Hypothesis.open(config.hyp, [r.reference.id for r in recordings])
     return {
         "set": Path(config.out).name,
         **sizes(recordings),
@@ -94,7 +94,10 @@ def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
             f"{bootstrap.RESAMPLES} resamples, seed {bootstrap.SEED}",
             "opposite-sex": "speakers not all of one sex",
         },
-        "hypothesis": {key: meta[key] for key in META if key in meta},
+        "hypothesis": {
+            **{key: hypothesis.meta[key] for key in META if key in hypothesis.meta},
+            "blank_penalty": hypothesis.blank_penalties(),
+        },
         "metrics": metrics(recordings),
     }
 

@@ -1,0 +1,76 @@
+"""The blank penalty that loses fewest words is found."""
+
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+import pytest
+import torch
+from torch import Tensor
+
+from ume.dataset.mixtures import read_cuts
+from ume.dataset.tokenizer import Tokenizer
+from ume.decoding import lang as prepare_lang
+from ume.decoding.decode import penalise_blank
+from ume.decoding.tune import PENALTIES, Config, main, search
+from ume.errors import UmeError
+from ume.files import read_json
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def spoken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lang folder that knows the words of the mixtures."""
+    folder = tmp_path_factory.mktemp("spoken") / "lang"
+    prepare_lang.main(prepare_lang.Config(text=str(data / "text_test"), lang=str(folder)))
+    return folder
+
+
+@pytest.fixture
+def streams(mixtures: Path, spoken: Path, peaky: Make) -> Dict[str, Tensor]:
+    """The words of the test mixtures, in the wrong order, under a model too fond of blank."""
+    found = {}
+    for cut in read_cuts(mixtures / "cuts_test_max.jsonl.gz"):
+        for k, supervision in enumerate(reversed(cut.supervisions), 1):
+            log_probs = peaky(spoken, supervision.text, hold=1)
+            found[f"{cut.id}_{k}"] = penalise_blank(log_probs, -8.5).log_softmax(dim=1)
+    return found
+
+
+@pytest.mark.parametrize("mixtures", [2], indirect=True)
+@pytest.mark.parametrize("method", ["ctc-greedy-search", "1best"])
+def test_the_penalty_that_brings_the_words_back(
+    mixtures: Path, spoken: Path, streams: Dict[str, Tensor], hypothesis_folder: Make, method: str
+) -> None:
+    if method == "1best":
+        pytest.importorskip("k2")
+    folder = hypothesis_folder(streams)
+    out = folder / "tuned.json"
+    cuts = str(mixtures / "cuts_test_max.jsonl.gz")
+    config = Config(str(folder), cuts, str(spoken), str(out), method)
+    main(config)
+    tuned = read_json(out)
+    rates = {float(penalty): rate for penalty, rate in tuned["cpwer"].items()}
+    assert tuple(rates) == PENALTIES and tuned["method"] == method
+    assert rates[tuned["blank_penalty"]] == min(rates.values()) < 5 < rates[0.0]
+    assert search(config)[0.0].deletions > 0
+
+
+@pytest.mark.parametrize("mixtures", [2], indirect=True)
+def test_what_is_missing_is_named(
+    mixtures: Path, spoken: Path, streams: Dict[str, Tensor], hypothesis_folder: Make
+) -> None:
+    cuts, out = str(mixtures / "cuts_test_max.jsonl.gz"), "unused"
+    lost = min(stream.rpartition("_")[0] for stream in streams)
+    folder = hypothesis_folder({k: v for k, v in streams.items() if not k.startswith(lost)})
+    with pytest.raises(UmeError, match=f"has no {lost}; run steps/infer.sh again"):
+        main(Config(str(folder), cuts, str(spoken), out))
+    with pytest.raises(UmeError, match="steps/infer.sh"):
+        main(Config(str(folder / "none"), cuts, str(spoken), out))
+
+
+def test_only_blank_is_penalised() -> None:
+    log_probs = torch.randn(4, 5)
+    change = penalise_blank(log_probs, 1.5) - log_probs
+    assert Tokenizer.blank == 0
+    torch.testing.assert_close(change, torch.tensor([[-1.5, 0, 0, 0, 0]]).expand(4, 5))
