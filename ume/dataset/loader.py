@@ -124,6 +124,8 @@ def load(
         batch_size=None,
         num_workers=num_workers,
         worker_init_fn=die_with_parent,
+        # a forked worker would keep the trainer's whole memory as it was at the fork
+        multiprocessing_context="spawn" if num_workers else None,
         generator=torch.Generator(),  # its own: else it takes from the model's random numbers
     )
     try:
