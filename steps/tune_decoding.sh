@@ -1,12 +1,10 @@
 #!/usr/bin/env bash
-# Choose the blank penalty of decoding on a dev set, for all sets of the experiment folder.
+# Choose the blank penalty of decoding with HLG on a dev set, for all sets of the experiment folder.
 set -euo pipefail
 
-method=1best
 cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/tune_decoding.sh [options] <exp folder> <lang folder> <cuts> <hyp folder>
-  --method METHOD           see steps/decode.sh
   --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done
 Writes <exp folder>/tuned_decoding.json."
@@ -19,5 +17,5 @@ ume stage --dir "$exp" --name tune-decoding --force "$force" \
   --made-by "steps/infer.sh or steps/prepare_lang.sh" \
   --input "$hyp/ctc" "$lang" "$cuts" --output "$exp/tuned_decoding.json" -- \
   "${launcher[@]}" "$exp/log/tune-decoding.log" \
-  ume tune-decoding --hyp "$hyp" --cuts "$cuts" --lang "$lang" --method "$method" \
+  ume tune-decoding --hyp "$hyp" --cuts "$cuts" --lang "$lang" \
   --out "$exp/tuned_decoding.json"
