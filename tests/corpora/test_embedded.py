@@ -14,6 +14,7 @@ import soundfile
 from ume.activity import SAMPLING_RATE
 from ume.corpora import embedded
 from ume.corpora.embedded import Config, choose, main, speak
+from ume.corpora.espeak_worker import move_formants
 from ume.corpora.grammar import sentences, transcript, vocabulary
 from ume.corpora.voices import PARTS, PITCH, VARIANTS, make_voices
 from ume.dataset import validate
@@ -94,6 +95,40 @@ def test_a_scaled_voice_is_as_much_higher_and_faster() -> None:
     for part in PARTS:
         scales = {voice.scale for voice in make_voices(part, 8, seed=0)}
         assert len(scales) == 8 if part == "train" else scales == {1.0}
+
+
+def test_moved_formants_change_the_timbre_and_not_the_pitch() -> None:
+    voice = make_voices("dev", 2, seed=0)[0]
+    text = ["the old teacher bought seven green apples near the river"]
+    higher = ((1.0, 1.0),) + ((1.2, 1.0),) * 8
+    (plain,), (same,), (moved,) = (
+        speak(dataclasses.replace(voice, formants=formants), text)
+        for formants in ((), ((1.0, 1.0),) * 9, higher)
+    )
+    assert np.array_equal(plain, same)
+    assert median_f0(moved) == pytest.approx(median_f0(plain), rel=0.02)
+    assert centroid(moved) > 1.05 * centroid(plain)
+    voices = make_voices("train", 8, seed=0)
+    assert len({voice.formants for voice in voices}) == 8
+    assert all(len(voice.formants) == 9 and voice.formants[0] == (1, 1) for voice in voices)
+    assert not any(voice.formants for part in ("dev", "test") for voice in make_voices(part, 8, 0))
+
+
+def centroid(audio: np.ndarray) -> float:
+    """Mean frequency of the power spectrum from 0.5 to 4 kHz, in Hz."""
+    power = np.abs(np.fft.rfft(audio)) ** 2
+    hz = np.fft.rfftfreq(len(audio), 1 / SAMPLING_RATE)
+    band = (hz > 500) & (hz < 4000)
+    return float((hz * power)[band].sum() / power[band].sum())
+
+
+def test_a_variant_is_rewritten() -> None:
+    variant = "pitch 80 90\nformant 1 95 90\n formant 2  110 70 150 -250 \nformant 9 1 1 1"
+    lines = move_formants(variant, [(1.0, 1.0), (1.0, 1.0), (1.1, 0.5)]).splitlines()
+    assert lines == [
+        "pitch 80 90", "formant 9 1 1 1",
+        "formant 0 100 100 100", "formant 1 95 90", "formant 2 121 35 150 -250",
+    ]  # fmt: skip
 
 
 def test_the_test_part_does_not_depend_on_the_size_of_training(corpora: list, tmp_path) -> None:

@@ -17,6 +17,7 @@ def make(mixtures: Path, phases: Any = PHASES, **changes: Any) -> TrainingData:
     options = dict(
         modes=["max", "part"],
         max_duration=6.0,
+        asr_longest=None,
         crop=1.5,
         crop_share=0.5,
         phases=phases,
@@ -68,5 +69,16 @@ def test_without_windows_mixtures_are_whole_however_long(mixtures: Path) -> None
 
 
 def test_no_mixture_that_words_can_be_learned_from(mixtures: Path) -> None:
-    with pytest.raises(UmeError, match="at most max_duration = 0.5 s has words.*crop_share 1"):
+    with pytest.raises(UmeError, match="at most 0.5 s has words.*crop_share 1"):
         make(mixtures, max_duration=0.5)
+
+
+def test_words_begin_with_short_mixtures(mixtures: Path) -> None:
+    cuts = [cut for path in mixtures.glob("cuts_train_*") for cut in read_cuts(path)]
+    lengths = sorted(cut.duration for cut in cuts if any(s.text for s in cut.supervisions))
+    longest = lengths[len(lengths) // 2]
+    drawn = list(make(mixtures, make_phases(30, 15, 0), asr_longest=longest).batches(0))
+    samples = [batch.audio.shape[1] for _, batch in drawn]
+    assert max(samples[:15]) <= longest * 16000 + 1 < max(samples[15:])
+    with pytest.raises(UmeError, match="at most 0.1 s has words"):
+        make(mixtures, asr_longest=0.1)

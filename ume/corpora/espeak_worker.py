@@ -1,18 +1,22 @@
 """Speak sentences with espeak-ng, in a process of its own: JSON lines in, 16-bit samples out.
 
 ``python -m ume.corpora.espeak_worker`` reads requests such as ``{"text": "hello", "voice":
-"en-us+f1", "pitch": 50, "range": 50, "rate": 160}`` from standard input. It writes, little-endian,
-the sampling rate once (uint32), then for each request the number of samples (uint32) and the
-samples (int16). espeak-ng is GPL software: only this process loads it, and ``ume`` never imports
-this module.
+"en-us+f1", "pitch": 50, "range": 50, "rate": 160, "formants": []}`` from standard input. Formants
+are pairs of factors, on the frequency and the strength of each formant of the variant; none: as it
+is. It writes, little-endian, the sampling rate once (uint32), then for each request the number of
+samples (uint32) and the samples (int16). espeak-ng is GPL software: only this process loads it, and
+``ume`` never imports this module.
 """
 
 import ctypes
 import json
+import re
+import shutil
 import struct
 import sys
+import tempfile
 from pathlib import Path
-from typing import List
+from typing import List, Sequence, Tuple
 
 SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: synthesis returns when all samples are delivered
 UTF8_SSML = 0x11  # espeakCHARS_UTF8 | espeakSSML
@@ -31,8 +35,15 @@ def main() -> None:
     except ImportError:
         raise SystemExit("espeakng-loader is not installed; run utils/setup.sh") from None
     library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
-    data = str(espeakng_loader.get_data_path())
-    rate = library.espeak_Initialize(SYNCHRONOUS, 0, data.encode(), 0)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        copy_data(Path(str(espeakng_loader.get_data_path())), data)
+        serve(library, data)
+
+
+def serve(library: ctypes.CDLL, data: Path) -> None:
+    """Speak what standard input asks for, with the voices in ``data``, which may be written to."""
+    rate = library.espeak_Initialize(SYNCHRONOUS, 0, str(data).encode(), 0)
     if rate <= 0:
         raise SystemExit(f"espeak-ng found no voices in {data}; run utils/setup.sh --force")
     library.espeak_ng_SetRandSeed(1)  # of breath noise; else it is the time of day
@@ -48,9 +59,15 @@ def main() -> None:
     sys.stdout.buffer.write(struct.pack("<I", rate))
     for line in sys.stdin:
         request = json.loads(line)
-        variant = request["voice"].partition("+")[2]  # espeak-ng itself ignores an unknown one
-        known = Path(data, "voices", "!v", variant).exists()
-        if not known or library.espeak_SetVoiceByName(request["voice"].encode()) != 0:
+        accent, _, name = request["voice"].partition("+")
+        variant = data / "voices" / "!v" / name
+        if not variant.is_file():  # espeak-ng itself ignores an unknown one
+            raise SystemExit(f"espeak-ng has no voice {request['voice']}")
+        if request["formants"]:
+            text = variant.read_text(errors="replace")
+            variant = variant.with_name("moved")
+            variant.write_text(move_formants(text, request["formants"]))
+        if library.espeak_SetVoiceByName(f"{accent}+{variant.name}".encode()) != 0:
             raise SystemExit(f"espeak-ng has no voice {request['voice']}")
         for name, number in PARAMETERS.items():
             library.espeak_SetParameter(number, request[name], 0)
@@ -62,6 +79,34 @@ def main() -> None:
         samples = b"".join(chunks)
         sys.stdout.buffer.write(struct.pack("<I", len(samples) // 2) + samples)
         sys.stdout.buffer.flush()
+
+
+def copy_data(source: Path, target: Path) -> None:
+    """espeak-ng's data under ``target``, where voices can be added: all but those are links."""
+    for path in source.iterdir():
+        if path.name == "voices":
+            shutil.copytree(path, target / path.name)
+        else:
+            (target / path.name).symlink_to(path)
+
+
+def move_formants(variant: str, factors: Sequence[Tuple[float, float]]) -> str:
+    """The text of a variant, with factors on the frequency and strength of its formants.
+
+    >>> move_formants("name x\\nformant 0 80 100 90", [(1.1, 0.5)])
+    'name x\\nformant 0 88 50 90\\n'
+    """
+    lines = variant.splitlines()
+    for number, (frequency, strength) in enumerate(factors):
+        pattern = re.compile(rf"\s*formant\s+{number}\s+(\d.*)")
+        found = [line for line in lines if pattern.match(line)]
+        lines = [line for line in lines if line not in found]
+        values = [100.0, 100.0, 100.0]  # percent of the accent's frequency, strength and width
+        if found:
+            values = [float(value) for value in pattern.sub(r"\1", found[-1]).split()]
+        values[:2] = [values[0] * frequency, (values[1:2] or [100.0])[0] * strength]
+        lines.append(f"formant {number} " + " ".join(f"{value:.0f}" for value in values))
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

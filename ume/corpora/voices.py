@@ -1,7 +1,7 @@
 """The speakers of the embedded corpus: espeak-ng accents and variants, pitch and rate, by seed."""
 
 from dataclasses import dataclass
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 import numpy as np
 
@@ -32,9 +32,12 @@ PITCH = {"F": (48.0, 66.0), "M": (36.0, 60.0)}  # espeak-ng's scale; 50 is the v
 RANGE = (40, 70)  # how lively the intonation is; 50 is usual
 RATE = (125, 165)  # words per minute, as heard
 PAUSE = (250, 600)  # milliseconds at a comma, as heard
-# Training voices are also played faster or slower: espeak-ng has few timbres, and a separation that
-# has heard only those does 2 dB worse on any other. Dev and test voices stay as they are.
+# Training voices are also played faster or slower, and their formants are moved: espeak-ng has few
+# timbres, and a separation that has heard only those does 2 dB worse on any other. Dev and test
+# voices stay as they are.
 SCALE = {"F": (0.95, 1.2), "M": (0.83, 1.05)}
+FORMANTS = 9  # of espeak-ng; number 0 is the pitch itself, and stays
+MOVED = (0.07, 0.2)  # standard deviations of the logarithms of a formant's frequency and strength
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Voice:
     """One speaker; ``voice``, ``pitch``, ``range``, ``rate`` and ``pause`` are what it is told.
 
     ``scale`` is how much faster it is played, and so a factor on its pitch and formants.
+    ``formants`` are factors on the frequency and the strength of each of the variant's formants;
+    empty: the variant as it is.
     """
 
     speaker: str
@@ -52,6 +57,7 @@ class Voice:
     rate: int
     pause: int
     scale: float
+    formants: Tuple[Tuple[float, float], ...]
 
 
 def make_voices(part: str, count: int, seed: int) -> List[Voice]:
@@ -83,5 +89,13 @@ def voices_of_sex(part: str, sex: str, count: int, seed: int) -> List[Voice]:
             rate=round(rng.integers(RATE[0], RATE[1] + 1) / scale),
             pause=round(rng.integers(PAUSE[0], PAUSE[1] + 1) * scale),
             scale=round(scale, 3),
+            formants=moved_formants(rng) if part == "train" else (),
         ))  # fmt: skip
     return voices
+
+
+def moved_formants(rng: np.random.Generator) -> Tuple[Tuple[float, float], ...]:
+    """Factors on frequency and strength of each formant."""
+    factors = np.exp(rng.standard_normal((FORMANTS, 2)) * MOVED)
+    factors[0] = 1
+    return tuple((round(f, 3), round(s, 3)) for f, s in factors.tolist())

@@ -19,6 +19,7 @@ from ume.nn.lengths import num_frames, valid_frames
 from ume.nn.linear import Linear
 
 EPSILON = 1e-12  # of ESPnet's layer norms
+CONTEXT = 7  # 10 ms frames that one subsampled frame sees
 
 
 @dataclass
@@ -51,8 +52,7 @@ class EBranchformerSize:
 class ConvSubsampling(nn.Module):
     """Two 3x3 convolutions over time and frequency, strides 2 and ``factor / 2``; then linear.
 
-    They are not padded: the last output frames look at zeros appended to the features, so that n
-    frames become ceil(n / factor). ESPnet drops the frames at the end that lack context instead.
+    They are not padded, as in ESPnet: frames at the end that lack context are left out.
     """
 
     def __init__(self, num_mels: int, width: int, factor: int) -> None:
@@ -69,12 +69,17 @@ class ConvSubsampling(nn.Module):
         self.out = nn.Sequential(Linear(width * bins, width))
 
     def forward(self, features: Tensor) -> Tensor:
-        """``features`` (B, F_mel, num_mels) -> (B, F, D), F = ceil(F_mel / factor)."""
-        num_frames = -(-features.shape[1] // self.factor)
-        needed = self.factor * (num_frames - 1) + 7  # frames that the last output sees
-        features = nn.functional.pad(features, (0, 0, 0, needed - features.shape[1]))
+        """``features`` (B, F_mel, num_mels) -> (B, F, D); see :meth:`num_frames`."""
+        missing = CONTEXT - features.shape[1]
+        if missing > 0:
+            features = nn.functional.pad(features, (0, 0, 0, missing))
         x = self.conv(features.unsqueeze(1))  # (B, D, F, bins)
         return self.out(x.transpose(1, 2).flatten(2))
+
+    def num_frames(self, lens: Tensor) -> Tensor:
+        """Output frames of ``lens`` frames; the shortest clips, padded with zeros, have one."""
+        lens = lens.clamp(min=CONTEXT) - CONTEXT
+        return torch.div(lens, self.factor, rounding_mode="floor") + 1
 
 
 class SelfAttention(nn.Module):
@@ -187,7 +192,10 @@ class EBranchformerLayer(nn.Module):
 
 
 class EBranchformerEncoder(Encoder):
-    """Log-mel, convolutional subsampling, sinusoidal positions, E-Branchformer layers."""
+    """Log-mel, convolutional subsampling, sinusoidal positions, E-Branchformer layers.
+
+    ESPnet's encoder has up to two frames less than a clip is long; here its last one is repeated.
+    """
 
     def __init__(self, size: EBranchformerSize) -> None:
         super().__init__()
@@ -204,7 +212,7 @@ class EBranchformerEncoder(Encoder):
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
         """See :class:`ume.nn.encoder.Encoder`."""
         features, mel_lens = self.features(audio, audio_lens)  # (B, F_mel, 80)
-        lens = num_frames(mel_lens, self.subsampling)
+        lens = self.embed.num_frames(mel_lens)
         x = self.embed(features) * math.sqrt(self.width)  # (B, F, D)
         x = self.dropout(x + sinusoids(x.shape[1], self.width, x.device))
         valid = valid_frames(lens, x.shape[1])
@@ -213,8 +221,12 @@ class EBranchformerEncoder(Encoder):
             x = layer(x, valid)
             hidden.append(x)
         hidden[-1] = self.after_norm(x)
-        layers = torch.stack(hidden) * valid.unsqueeze(2)  # (L, B, F, D)
-        return EncoderOutput(layers, lens, self.frame_shift)
+        whole = num_frames(audio_lens, self.subsampling * HOP)
+        index = torch.arange(int(whole.max()), device=x.device)
+        index = torch.minimum(index, (lens - 1)[:, None])  # (B, F')
+        layers = torch.stack(hidden)[:, torch.arange(len(x), device=x.device)[:, None], index]
+        layers = layers * valid_frames(whole, layers.shape[2]).unsqueeze(2)  # (L, B, F', D)
+        return EncoderOutput(layers, whole, self.frame_shift)
 
 
 def check(size: EBranchformerSize) -> None:

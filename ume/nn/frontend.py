@@ -33,19 +33,20 @@ def mel_filters(num_mels: int, n_fft: int) -> Tensor:
 
 
 class MelSpectrogram(nn.Module):
-    """Power mel spectrogram, one frame per 10 ms; a clip of T samples has ceil(T / 160) frames.
+    """Power mel spectrogram, one frame per 10 ms, that does not depend on a batch's padding.
 
     Frame ``i`` is centred on sample ``160 i``. Before a clip lies its mirror image, as in Whisper
-    and ESPnet; after it zeros, as both see in a clip padded to 30 s: so a clip's frames do not
-    depend on the padding of its batch.
+    and ESPnet. After it lie zeros, as Whisper sees them in a clip padded to 30 s, and a clip of T
+    samples has ceil(T / 160) frames; or, with ``mirror_end``, its mirror image, as in ESPnet, and
+    it has T // 160 + 1 frames.
     """
 
     window: Tensor
     filters: Tensor
 
-    def __init__(self, num_mels: int, n_fft: int) -> None:
+    def __init__(self, num_mels: int, n_fft: int, mirror_end: bool = False) -> None:
         super().__init__()
-        self.n_fft = n_fft
+        self.n_fft, self.mirror_end = n_fft, mirror_end
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
         self.register_buffer("filters", mel_filters(num_mels, n_fft), persistent=False)
 
@@ -55,6 +56,14 @@ class MelSpectrogram(nn.Module):
         audio = audio * valid_frames(audio_lens, audio.shape[1])
         audio = nn.functional.pad(audio, (0, self.n_fft))
         mirrored = audio[:, 1 : half + 1].flip(1)
+        lens = num_frames(audio_lens, HOP)
+        if self.mirror_end:
+            after = torch.arange(half, device=audio.device)
+            last = audio_lens[:, None] - 1
+            audio = audio.scatter(
+                1, last + 1 + after, audio.gather(1, (last - 1 - after).clamp(min=0))
+            )
+            lens = torch.div(audio_lens, HOP, rounding_mode="floor") + 1
         spectrum = torch.stft(
             torch.cat([mirrored, audio], dim=1),
             self.n_fft,
@@ -64,7 +73,6 @@ class MelSpectrogram(nn.Module):
             center=False,
             return_complex=True,
         )  # (B, bins, F')
-        lens = num_frames(audio_lens, HOP)
         spectrum = spectrum[:, :, : int(lens.max())]
         power = spectrum.real.square() + spectrum.imag.square()
         return power.transpose(1, 2) @ self.filters.T, lens  # (B, F, num_mels)
@@ -101,7 +109,7 @@ class LogMel(nn.Module):
     def __init__(self, num_mels: int = 80, normalise: str = "utterance") -> None:
         super().__init__()
         assert normalise in ("utterance", "global"), normalise
-        self.mel = MelSpectrogram(num_mels, n_fft=512)
+        self.mel = MelSpectrogram(num_mels, n_fft=512, mirror_end=True)
         self.normalise = normalise
         if normalise == "global":
             self.register_buffer("mean", torch.zeros(num_mels))

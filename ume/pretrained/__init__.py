@@ -1,29 +1,52 @@
 """Weights of others, read without executing code, into our layers."""
 
-from torch import nn
+from typing import Dict, Tuple
+
+from torch import Tensor
 
 from ume.errors import UmeError
 from ume.files import PathLike
+from ume.nn.e_branchformer import EBranchformerEncoder
+from ume.nn.encoder import Encoder
 from ume.nn.whisper import WhisperEncoder
+from ume.pretrained.owsm import load_owsm
 from ume.pretrained.whisper import load_whisper
 
 
-def initialise(encoder: nn.Module, source: PathLike = "auto") -> str:
+def initialise(encoder: Encoder, source: PathLike = "auto") -> str:
     """Put pretrained weights into ``encoder``; returns the sha256 of their file.
 
-    ``source`` is as for :func:`ume.pretrained.whisper.load_whisper`.
+    ``source`` is, for Whisper, as :func:`ume.pretrained.whisper.load_whisper` takes it; for an
+    E-Branchformer as :func:`ume.pretrained.owsm.load_owsm` does.
 
     Raises:
         UmeError: unreadable weights, or weights of another size or kind of encoder.
     """
-    if not isinstance(encoder, WhisperEncoder):
-        raise UmeError(f"no pretrained weights for {type(encoder).__name__}; use a Whisper encoder")
-    whisper = load_whisper(source)
-    size = whisper.size
-    if (encoder.width, encoder.num_layers) != (size.width, size.encoder_layers):
+    what, state, sha256 = read(encoder, source)
+    expected = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    if shapes != expected:
+        differing = min(set(shapes.items()) ^ set(expected.items()))[0]
         raise UmeError(
-            f"{whisper.path} has {size.encoder_layers} encoder layers of width {size.width}, the "
-            f"model has {encoder.num_layers} of {encoder.width}; make the encoder's config agree"
+            f"{what}, and the model's encoder differs ({differing} is "
+            f"{shapes.get(differing, 'missing')} there and {expected.get(differing, 'missing')} "
+            "here); make the encoder's config agree"
         )
-    encoder.load_state_dict(whisper.encoder)
-    return whisper.sha256
+    encoder.load_state_dict(state)
+    return sha256
+
+
+def read(encoder: Encoder, source: PathLike) -> Tuple[str, Dict[str, Tensor], str]:
+    """What the weights for ``encoder`` are (for messages), the weights, and their file's hash."""
+    if isinstance(encoder, WhisperEncoder):
+        whisper = load_whisper(source)
+        size = whisper.size
+        what = f"{whisper.path} has {size.encoder_layers} encoder layers of width {size.width}"
+        return what, whisper.encoder, whisper.sha256
+    if isinstance(encoder, EBranchformerEncoder) and str(source) != "auto":
+        owsm = load_owsm(source)
+        return f"{owsm.path} has an encoder of {owsm.size}", owsm.encoder, owsm.sha256
+    raise UmeError(
+        f"no pretrained weights for {type(encoder).__name__} are known; "
+        "give encoder_weights the path of an OWSM checkpoint (.pth), or use a Whisper encoder"
+    )

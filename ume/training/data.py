@@ -53,6 +53,7 @@ class TrainingData:
         folder: mixture folder.
         modes: mixture modes, used together; one that is named twice counts twice.
         max_duration: seconds of mixture in a batch.
+        asr_longest: seconds of the longest mixtures in the phase ``asr``; None: no limit.
         crop: length of windows in seconds; None: whole mixtures only, however long.
         crop_share: share of the batches that are windows.
         phases: what to draw when.
@@ -64,6 +65,7 @@ class TrainingData:
         folder: str,
         modes: List[str],
         max_duration: float,
+        asr_longest: Optional[float],
         crop: Optional[float],
         crop_share: float,
         phases: Sequence[Phase],
@@ -78,8 +80,11 @@ class TrainingData:
             chosen = filter_cuts(cuts, "opposite" if phase.name == "opposite" else "all")
             for kind in self.kinds(phase):
                 windows = kind == "windows"
+                longest = crop and max_duration
+                if kind == "sources":
+                    longest = asr_longest or longest
                 self.loaders[f"{phase.name}-{kind}"] = make_train_loader(
-                    chosen if windows else with_words(chosen, crop and max_duration),
+                    chosen if windows else with_words(chosen, longest),
                     max_duration,
                     seed,
                     num_workers,
@@ -127,10 +132,10 @@ def with_words(cuts: Sequence[Cut], longest: Optional[float]) -> List[Cut]:
         and (longest is None or cut.duration <= longest)
     ]
     if not chosen:
-        limit = "" if longest is None else f" of at most max_duration = {longest:g} s"
+        limit = "" if longest is None else f" of at most {longest:g} s"
         raise UmeError(
             f"no training mixture{limit} has words to learn; give a text, a larger "
-            "max_duration, or asr_steps 0 and crop_share 1"
+            "max_duration and asr_longest, or asr_steps 0 and crop_share 1"
         )
     return chosen
 

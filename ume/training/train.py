@@ -70,6 +70,9 @@ class Config:
     """Steps at the very start that train the encoder and the recogniser alone, on true sources
     with some of the others left in: from a flat start, mixtures teach it next to nothing for a
     long time."""
+    asr_longest: Optional[float] = None
+    """Seconds of the longest mixtures used in asr_steps. CTC from a flat start says nothing but
+    blank for a while, and with long texts it can stay there; short ones show it the way out."""
     guide_steps: int = 0
     """Steps after asr_steps over which the recogniser hears such sources with a probability that
     falls from one to zero, and the separated voices otherwise."""
@@ -130,6 +133,7 @@ class Trainer:
             config.data,
             config.train_modes,
             config.max_duration,
+            config.asr_longest,
             config.crop,
             config.crop_share,
             make_phases(config.steps, config.asr_steps, config.opposite_sex_steps),
