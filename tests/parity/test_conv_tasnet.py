@@ -1,4 +1,4 @@
-"""Conv-TasNet with Asteroid's weights: masks and separated audio."""
+"""Conv-TasNet with Asteroid's weights, in double precision: masks and separated audio."""
 
 from typing import Dict, List, Tuple
 
@@ -60,9 +60,9 @@ def test_masks_equal_asteroids(skip: bool, mask: str) -> None:
     theirs = shaken(TDConvNet(64, 3, skip_chan=128 if skip else 0, mask_act=mask))
     ours = ConvTasNet(64, 64, 3, skip=skip, mask=mask).eval()
     ours.load_state_dict(ours_of_asteroids(theirs.state_dict()))
-    features = torch.randn(2, 64, 700)
+    features = torch.randn(2, 64, 700, dtype=torch.float64)
     with torch.no_grad():
-        difference = ours(features) - theirs(features)
+        difference = ours.double()(features) - theirs.double()(features)
     assert difference.abs().max() <= TOLERANCE
 
 
@@ -80,7 +80,9 @@ def test_separated_audio_equals_asteroids() -> None:
     bank.decoder.weight.data = theirs.decoder.filterbank._filters.data
     masker = ConvTasNet(512, 512, 2, mask="relu").eval()
     masker.load_state_dict(ours_of_asteroids(theirs.masker.state_dict()))
-    audio = torch.randn(2, 16000)
+    for module in (theirs, bank, masker):
+        module.double()
+    audio = torch.randn(2, 16000, dtype=torch.float64)
     with torch.no_grad():
         # our frames are centred: half a filter of zeros on both sides of a clip
         expected = theirs(nn.functional.pad(audio, (16, 16)))[..., 16:-16]
