@@ -15,11 +15,11 @@ cd "$root"
 utils/setup.sh --stack torch2 --dir "$dir"
 export UME_ENV=$dir
 . ./path.sh
-if ! cmp -s requirements/parity.txt "$dir/.parity"; then
+if ! cmp -s tests/parity/requirements.txt "$dir/.parity"; then
   log "installing the peers (a minute or two)"
-  uv pip install --quiet --python "$dir/bin/python" --no-deps -r requirements/parity.txt ||
-    pip install --quiet --no-deps -r requirements/parity.txt ||
+  uv pip install --quiet --python "$dir/bin/python" --no-deps -r tests/parity/requirements.txt ||
+    pip install --quiet --no-deps -r tests/parity/requirements.txt ||
     die "could not install the peers: see above for the reason, then run $0 again"
-  cp requirements/parity.txt "$dir/.parity"
+  cp tests/parity/requirements.txt "$dir/.parity"
 fi
 pytest tests/parity "$@"

@@ -214,7 +214,10 @@ def test_pickled_code_is_not_run(tmp_path: Path) -> None:
 
 def test_weights_of_another_size_are_refused(states: Tuple[State, State], tmp_path: Path) -> None:
     path = write_hugging_face(tmp_path, *states)
-    with pytest.raises(UmeError, match="2 encoder layers of width 64, and the model.s encoder differs .conv1.bias is .64,. there"):
+    with pytest.raises(
+        UmeError,
+        match="2 encoder layers of width 64, and .* differs .conv1.bias is .64,. there",
+    ):
         pretrained.initialise(build_encoder(EncoderConfig()), path)
     with pytest.raises(UmeError, match="is no ESPnet checkpoint"):
         pretrained.initialise(build_encoder(EncoderConfig("e-branchformer")), path)

@@ -37,7 +37,7 @@ PAUSE = (250, 600)  # milliseconds at a comma, as heard
 # voices stay as they are.
 SCALE = {"F": (0.95, 1.2), "M": (0.83, 1.05)}
 FORMANTS = 9  # of espeak-ng; number 0 is the pitch itself, and stays
-MOVED = (0.12, 0.4)  # standard deviations of the logarithms of a formant's frequency and strength
+MOVED = (0.07, 0.2)  # standard deviations of the logarithms of a formant's frequency and strength
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,11 @@ class GlobalLayerNorm(nn.Module):
     """gLN of Conv-TasNet: over channels and time together, per clip.
 
     Equal to ``GroupNorm(1, C)`` of the clip alone, whatever it is padded with: a clip's result
-    does not depend on its neighbours. Expects and keeps zeros in the padding.
+    does not depend on its neighbours. Expects and keeps zeros in the padding. ``eps`` is
+    Asteroid's.
     """
 
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int, eps: float = 1e-8) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
