@@ -1,5 +1,6 @@
 """Files written aside and renamed, so that a killed run leaves nothing half-written."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -92,3 +93,12 @@ def existing(path: PathLike, made_by: str = "") -> Path:
         fix = f"; {made_by} makes it" if made_by else "; check the path"
         raise UmeError(f"{path} does not exist{fix}")
     return path
+
+
+def sha256(path: PathLike) -> str:
+    """Hash of a file's content, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

@@ -36,7 +36,7 @@ PAUSE = (250, 600)  # milliseconds at a comma, as heard
 # timbres, and a separation that has heard only those does 2 dB worse on any other. Dev and test
 # voices stay as they are.
 SCALE = {"F": (0.95, 1.2), "M": (0.83, 1.05)}
-FORMANTS = 9  # of espeak-ng; number 0 is the pitch itself, and stays
+FORMANTS = 9  # of espeak-ng; number 0, the lowest component of a voice, stays
 MOVED = (0.07, 0.2)  # standard deviations of the logarithms of a formant's frequency and strength
 
 

@@ -16,10 +16,10 @@ from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE
 from ume.audio import write_flac
 from ume.dataset.batch import MixtureBatch
 from ume.errors import UmeError
-from ume.files import write_bytes, write_json
+from ume.files import sha256, write_bytes, write_json
 from ume.inference.align import CORRELATED, TIED, align_heads
 from ume.inference.data import job_batches
-from ume.models.files import load_model, sha256
+from ume.models.files import load_model
 from ume.models.ume import UME
 from ume.nn.lengths import num_frames
 

@@ -1,6 +1,5 @@
 """A model to hand on: ``model.safetensors`` and ``model.yaml`` in one folder."""
 
-import hashlib
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Dict, Type, TypeVar
@@ -35,15 +34,6 @@ def load_model(folder: PathLike) -> UME:
         first = str(error).splitlines()[0]
         raise UmeError(f"{weights} does not fit its model.yaml ({first}); train again") from error
     return model.eval()
-
-
-def sha256(path: PathLike) -> str:
-    """Hash of a file's content, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def from_dict(kind: Type[T], values: Dict[str, Any]) -> T:

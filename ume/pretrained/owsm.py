@@ -1,6 +1,5 @@
 """OWSM's encoder from an ESPnet checkpoint: a ``.pth`` with its ``config.yaml`` and statistics."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from ume import compat
 from ume.errors import UmeError
-from ume.files import PathLike, existing
+from ume.files import PathLike, existing, sha256
 from ume.nn.e_branchformer import EBranchformerSize
 
 # What our encoder computes, as ESPnet's config says it, and what ESPnet takes where it is silent.
@@ -65,11 +64,9 @@ def load_owsm(source: PathLike) -> Owsm:
         for name, value in state.items()
         if name.startswith("encoder.")
     }
-    if size.normalise == "global":
-        mean, std = statistics(state, config, path)
-        encoder.update({"features.mean": mean.float(), "features.std": std.float()})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Owsm(path, digest, size, encoder)
+    mean, std = statistics(state, config, path)
+    encoder.update({"features.mean": mean.float(), "features.std": std.float()})
+    return Owsm(path, sha256(path), size, encoder)
 
 
 def checkpoint_file(path: Path) -> Path:
@@ -84,8 +81,8 @@ def check(config: Dict[str, Any], path: Path) -> None:
     """:class:`UmeError` names what our encoder does not compute as this config says."""
     if config.get("encoder") != "e_branchformer":
         raise UmeError(f"{path}: encoder is {config.get('encoder')!r}, not e_branchformer")
-    if config.get("normalize") not in (None, "global_mvn"):
-        raise UmeError(f"{path}: normalize is {config['normalize']!r}; global_mvn is supported")
+    if config.get("normalize") != "global_mvn":
+        raise UmeError(f"{path}: normalize is {config.get('normalize')!r}; global_mvn is supported")
     for section, key, expected, default in EXPECTED:
         value = (config.get(section) or {}).get(key, default)
         if value != expected:

