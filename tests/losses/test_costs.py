@@ -1,11 +1,16 @@
 """Task costs against torch, brute force and the pairwise definition."""
 
 import math
+from functools import partial
 from itertools import permutations
 
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, ctc_loss
+from torchmetrics.functional.audio import (
+    permutation_invariant_training,
+    scale_invariant_signal_distortion_ratio,
+)
 
 from ume.losses.costs import SI_SDR_CEILING, ctc_cost, diarization_cost, separation_cost
 from ume.losses.joint import TaskCost, joint_loss
@@ -84,6 +89,44 @@ def test_ctc_cost_is_torchs_for_each_pair():
         expected = expected / (len(target) * math.log(6))
         assert cost[b, r, e].item() == pytest.approx(expected.item())
     assert cost[1, 0].tolist() == [0, 0]
+
+
+def test_ctc_cost_and_its_gradient_are_k2s_in_double_precision():
+    k2 = pytest.importorskip("k2")
+    tokens = [[1, 2, 2, 5], [3], [4, 4, 1]]
+    lens = torch.tensor([30, 30, 21])
+    logits = torch.randn(3, 1, 30, 6, dtype=torch.double, requires_grad=True)
+    cost, _ = ctc_cost(logits.log_softmax(-1), lens, [[t] for t in tokens])
+    (gradient,) = torch.autograd.grad(cost.sum(), logits)
+
+    segments = torch.tensor([[i, 0, int(n)] for i, n in enumerate(lens)], dtype=torch.int32)
+    dense = k2.DenseFsaVec(logits.log_softmax(-1)[:, 0].float(), segments)
+    losses = k2.ctc_loss(
+        k2.ctc_graph(tokens), dense, output_beam=100, reduction="none",
+        use_double_scores=True, target_lengths=torch.tensor([len(t) for t in tokens]),
+    )  # fmt: skip
+    expected = losses / torch.tensor([len(t) for t in tokens]) / math.log(6)
+    (expected_gradient,) = torch.autograd.grad(expected.sum(), logits)
+    # k2 takes scores in float32, and sums over paths in double
+    torch.testing.assert_close(cost.flatten(), expected, rtol=1e-6, atol=1e-6, check_dtype=False)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("speakers", [2, 3, 4])
+def test_permutation_and_loss_of_separation_are_torchmetrics(speakers):
+    sources = torch.randn(5, speakers, 500, dtype=torch.double)
+    order = torch.stack([torch.randperm(speakers) for _ in range(5)])
+    estimates = sources.gather(1, order[..., None].expand_as(sources))
+    estimates = estimates + torch.randn_like(estimates)
+    every = torch.ones(5, 500).bool()
+    mixture = sources.sum(dim=1)
+    cost = TaskCost(*separation_cost(estimates, sources, mixture, every))
+    loss = joint_loss({"a": cost}, {"a": 1.0}, tied=False)
+    measure = partial(scale_invariant_signal_distortion_ratio, zero_mean=True)
+    value, perm = permutation_invariant_training(estimates, sources, measure, eval_func="max")
+    before = measure(mixture[:, None].expand_as(sources), sources)
+    assert torch.equal(loss.permutations["a"], perm)
+    torch.testing.assert_close(loss.total, -(value.mean() - before.mean()) / 10)
 
 
 def test_text_longer_than_its_frames_costs_nothing():
