@@ -14,9 +14,9 @@ import soundfile
 from ume.activity import SAMPLING_RATE
 from ume.corpora import embedded
 from ume.corpora.embedded import Config, choose, main, speak
-from ume.corpora.espeak_worker import move_formants
+from ume.corpora.espeak_worker import change_timbre
 from ume.corpora.grammar import sentences, transcript, vocabulary
-from ume.corpora.voices import PARTS, PITCH, VARIANTS, make_voices
+from ume.corpora.voices import PARTS, PITCH, VARIANTS, Timbre, make_voices
 from ume.dataset import validate
 from ume.errors import UmeError
 
@@ -97,21 +97,28 @@ def test_a_scaled_voice_is_as_much_higher_and_faster() -> None:
         assert len(scales) == 8 if part == "train" else scales == {1.0}
 
 
-def test_moved_formants_change_the_timbre_and_not_the_pitch() -> None:
+def test_a_changed_timbre_is_heard_and_leaves_the_pitch() -> None:
     voice = make_voices("dev", 2, seed=0)[0]
     text = ["the old teacher bought seven green apples near the river"]
-    higher = ((1.0, 1.0),) + ((1.2, 1.0),) * 8
-    (plain,), (same,), (moved,) = (
-        speak(dataclasses.replace(voice, formants=formants), text)
-        for formants in ((), ((1.0, 1.0),) * 9, higher)
+    same = Timbre(((1.0, 1.0, 1.0),) * 9, 1.0, ())
+    higher = dataclasses.replace(same, formants=((1.0, 1.0, 1.0),) + ((1.2, 1.0, 1.0),) * 8)
+    bright = dataclasses.replace(same, tone=((100, 60), (2000, 255)))
+    (plain,), (unchanged,), (moved,), (brighter,) = (
+        speak(dataclasses.replace(voice, timbre=timbre), text)
+        for timbre in (None, same, higher, bright)
     )
-    assert np.array_equal(plain, same)
+    assert np.array_equal(plain, unchanged)
     assert median_f0(moved) == pytest.approx(median_f0(plain), rel=0.02)
     assert centroid(moved) > 1.04 * centroid(plain)
-    voices = make_voices("train", 8, seed=0)
-    assert len({voice.formants for voice in voices}) == 8
-    assert all(len(voice.formants) == 9 and voice.formants[0] == (1, 1) for voice in voices)
-    assert not any(voice.formants for part in ("dev", "test") for voice in make_voices(part, 8, 0))
+    assert centroid(brighter) > 1.1 * centroid(plain)
+
+
+def test_every_training_voice_has_a_timbre_of_its_own() -> None:
+    timbres = [voice.timbre for voice in make_voices("train", 8, seed=0)]
+    assert len({timbre.formants for timbre in timbres if timbre}) == 8
+    assert len({timbre.tone for timbre in timbres if timbre}) > 2
+    assert all(len(t.formants) == 9 and t.formants[0] == (1, 1, 1) for t in timbres if t)
+    assert not any(voice.timbre for part in ("dev", "test") for voice in make_voices(part, 8, 0))
 
 
 def centroid(audio: np.ndarray) -> float:
@@ -122,12 +129,16 @@ def centroid(audio: np.ndarray) -> float:
 
 
 def test_a_variant_is_rewritten() -> None:
-    variant = "pitch 80 90\nformant 1 95 90\n formant 2  110 70 150 -250 \nformant 9 1 1 1"
-    lines = move_formants(variant, [(1.0, 1.0), (1.0, 1.0), (1.1, 0.5)]).splitlines()
-    assert lines == [
-        "pitch 80 90", "formant 9 1 1 1",
-        "formant 0 100 100 100", "formant 1 95 90", "formant 2 121 35 150 -250",
+    variant = (
+        "pitch 80 90\nformant 1 95 90\n formant 2  110 70 150 -250 \nformant 9 1 1 1\n"
+        "voicing 70\ntone 600 170"
+    )
+    formants = [(1.0, 1.0, 1.0), (1.0, 1.0, 2.0), (1.1, 0.5, 1.0)]
+    assert change_timbre(variant, formants, 0.5, []).splitlines() == [
+        "pitch 80 90", "formant 9 1 1 1", "tone 600 170",
+        "formant 0 100 100 100", "formant 1 95 90 200", "formant 2 121 35 150 -250", "voicing 35",
     ]  # fmt: skip
+    assert "tone 600 100 900 80" in change_timbre(variant, [], 1.0, [(600, 100), (900, 80)])
 
 
 def test_the_test_part_does_not_depend_on_the_size_of_training(corpora: list, tmp_path) -> None:

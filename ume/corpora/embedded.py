@@ -134,8 +134,8 @@ def speak(voice: Voice, texts: List[str]) -> Iterator[np.ndarray]:
 
     One process per voice, so that what espeak-ng draws by chance does not depend on other voices.
     """
-    told = ("voice", "pitch", "range", "rate", "formants")
-    settings: Dict = {name: getattr(voice, name) for name in told}
+    told = ("voice", "pitch", "range", "rate", "timbre")
+    settings: Dict = {name: asdict(voice)[name] for name in told}
     pause = f'<break time="{voice.pause}ms"/>'
     lines = [json.dumps({"text": text.replace(",", pause), **settings}) + "\n" for text in texts]
     worker = subprocess.run(

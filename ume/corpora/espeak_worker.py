@@ -1,11 +1,10 @@
 """Speak sentences with espeak-ng, in a process of its own: JSON lines in, 16-bit samples out.
 
 ``python -m ume.corpora.espeak_worker`` reads requests such as ``{"text": "hello", "voice":
-"en-us+f1", "pitch": 50, "range": 50, "rate": 160, "formants": []}`` from standard input. Formants
-are pairs of factors, on the frequency and the strength of each formant of the variant; none: as it
-is. It writes, little-endian, the sampling rate once (uint32), then for each request the number of
-samples (uint32) and the samples (int16). espeak-ng is GPL software: only this process loads it, and
-``ume`` never imports this module.
+"en-us+f1", "pitch": 50, "range": 50, "rate": 160, "timbre": null}`` from standard input; a
+timbre is that of :mod:`ume.corpora.voices`. It writes, little-endian, the sampling rate once
+(uint32), then for each request the number of samples (uint32) and the samples (int16). espeak-ng is
+GPL software: only this process loads it, and ``ume`` never imports this module.
 """
 
 import ctypes
@@ -63,10 +62,10 @@ def serve(library: ctypes.CDLL, data: Path) -> None:
         variant = data / "voices" / "!v" / name
         if not variant.is_file():  # espeak-ng itself ignores an unknown one
             raise SystemExit(f"espeak-ng has no voice {request['voice']}")
-        if request["formants"]:
+        if request["timbre"]:
             text = variant.read_text(errors="replace")
-            variant = variant.with_name("moved")
-            variant.write_text(move_formants(text, request["formants"]))
+            variant = variant.with_name("changed")
+            variant.write_text(change_timbre(text, **request["timbre"]))
         if library.espeak_SetVoiceByName(f"{accent}+{variant.name}".encode()) != 0:
             raise SystemExit(f"espeak-ng has no voice {request['voice']}")
         for name, number in PARAMETERS.items():
@@ -90,23 +89,42 @@ def copy_data(source: Path, target: Path) -> None:
             (target / path.name).symlink_to(path)
 
 
-def move_formants(variant: str, factors: Sequence[Tuple[float, float]]) -> str:
-    """The text of a variant, with factors on the frequency and strength of its formants.
+def change_timbre(
+    variant: str,
+    formants: Sequence[Sequence[float]],
+    voicing: float,
+    tone: Sequence[Tuple[int, int]],
+) -> str:
+    """The text of a variant with its formants and voicing multiplied, and another tone if given.
 
-    >>> move_formants("name x\\nformant 0 80 100 90", [(1.1, 0.5)])
-    'name x\\nformant 0 88 50 90\\n'
+    >>> change_timbre("name x\\nformant 0 80 100 90\\n", [(1.1, 0.5, 2)], 1.5, [(600, 255)])
+    'name x\\nformant 0 88 50 180\\nvoicing 150\\ntone 600 255\\n'
     """
     lines = variant.splitlines()
-    for number, (frequency, strength) in enumerate(factors):
-        pattern = re.compile(rf"\s*formant\s+{number}\s+(\d.*)")
-        found = [line for line in lines if pattern.match(line)]
-        lines = [line for line in lines if line not in found]
-        values = [100.0, 100.0, 100.0]  # percent of the accent's frequency, strength and width
-        if found:
-            values = [float(value) for value in pattern.sub(r"\1", found[-1]).split()]
-        values[:2] = [values[0] * frequency, (values[1:2] or [100.0])[0] * strength]
-        lines.append(f"formant {number} " + " ".join(f"{value:.0f}" for value in values))
+    for number, factors in enumerate(formants):
+        values = take(lines, f"formant {number}")
+        values += [100.0] * (3 - len(values))  # percent of the accent's own
+        values = [value * factor for value, factor in zip(values, (*factors, 1.0))]
+        lines.append(setting(f"formant {number}", values))
+    (percent,) = take(lines, "voicing") or [100.0]
+    lines.append(setting("voicing", [percent * voicing]))
+    if tone:
+        take(lines, "tone")
+        lines.append(setting("tone", [value for point in tone for value in point]))
     return "\n".join(lines) + "\n"
+
+
+def take(lines: List[str], name: str) -> List[float]:
+    """The values of a setting, which is removed from ``lines``; the last one holds."""
+    pattern = re.compile(r"\s*" + name.replace(" ", r"\s+") + r"\s+(\d.*)")
+    found = [line for line in lines if pattern.match(line)]
+    lines[:] = [line for line in lines if line not in found]
+    return [float(value) for value in pattern.sub(r"\1", found[-1]).split()] if found else []
+
+
+def setting(name: str, values: Sequence[float]) -> str:
+    """One line of a variant."""
+    return f"{name} " + " ".join(f"{value:.0f}" for value in values)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The speakers of the embedded corpus: espeak-ng accents and variants, pitch and rate, by seed."""
 
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -32,12 +32,31 @@ PITCH = {"F": (48.0, 66.0), "M": (36.0, 60.0)}  # espeak-ng's scale; 50 is the v
 RANGE = (40, 70)  # how lively the intonation is; 50 is usual
 RATE = (125, 165)  # words per minute, as heard
 PAUSE = (250, 600)  # milliseconds at a comma, as heard
-# Training voices are also played faster or slower, and their formants are moved: espeak-ng has few
-# timbres, and a separation that has heard only those does 2 dB worse on any other. Dev and test
-# voices stay as they are.
+# Training voices are also played faster or slower, and their timbre is changed: espeak-ng has few,
+# and a separation that has heard only those does 2 dB worse on any other. Dev and test voices stay
+# as they are.
 SCALE = {"F": (0.95, 1.2), "M": (0.83, 1.05)}
-FORMANTS = 9  # of espeak-ng; number 0, the lowest component of a voice, stays
-MOVED = (0.07, 0.2)  # standard deviations of the logarithms of a formant's frequency and strength
+NUM_FORMANTS = 9  # of espeak-ng; number 0, the lowest component of a voice, stays
+# Standard deviations of the logarithms of the factors.
+FORMANT_SPREAD = (0.1, 0.35, 0.25)  # on a formant's frequency, strength and width
+VOICING_SPREAD = 0.35
+TONE_SHARE = 0.5  # of the voices that get a filter of their own
+TONE_POINTS = (600, 1200, 2000, 3000, 5000)  # Hz
+TONE_STRENGTH = (60, 255)  # at each point; of at most 255
+
+
+@dataclass(frozen=True)
+class Timbre:
+    """How the variant of a voice is changed.
+
+    ``formants`` are factors on the frequency, the strength and the width of each formant,
+    ``voicing`` is one on the strength of all that is voiced. ``tone`` is a filter, as pairs of a
+    frequency (Hz) and a strength there (0 to 255); empty: the variant's own.
+    """
+
+    formants: Tuple[Tuple[float, ...], ...]
+    voicing: float
+    tone: Tuple[Tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -45,8 +64,7 @@ class Voice:
     """One speaker; ``voice``, ``pitch``, ``range``, ``rate`` and ``pause`` are what it is told.
 
     ``scale`` is how much faster it is played, and so a factor on its pitch and formants.
-    ``formants`` are factors on the frequency and the strength of each of the variant's formants;
-    empty: the variant as it is.
+    Without a ``timbre`` the variant is as espeak-ng has it.
     """
 
     speaker: str
@@ -57,7 +75,7 @@ class Voice:
     rate: int
     pause: int
     scale: float
-    formants: Tuple[Tuple[float, float], ...]
+    timbre: Optional[Timbre]
 
 
 def make_voices(part: str, count: int, seed: int) -> List[Voice]:
@@ -89,13 +107,20 @@ def voices_of_sex(part: str, sex: str, count: int, seed: int) -> List[Voice]:
             rate=round(rng.integers(RATE[0], RATE[1] + 1) / scale),
             pause=round(rng.integers(PAUSE[0], PAUSE[1] + 1) * scale),
             scale=round(scale, 3),
-            formants=moved_formants(rng) if part == "train" else (),
+            timbre=random_timbre(rng) if part == "train" else None,
         ))  # fmt: skip
     return voices
 
 
-def moved_formants(rng: np.random.Generator) -> Tuple[Tuple[float, float], ...]:
-    """Factors on frequency and strength of each formant."""
-    factors = np.exp(rng.standard_normal((FORMANTS, 2)) * MOVED)
+def random_timbre(rng: np.random.Generator) -> Timbre:
+    """A change of timbre that leaves words as they are, and pitch."""
+    factors = np.exp(rng.standard_normal((NUM_FORMANTS, 3)) * FORMANT_SPREAD).round(3)
     factors[0] = 1
-    return tuple((round(f, 3), round(s, 3)) for f, s in factors.tolist())
+    voicing = float(np.exp(rng.standard_normal() * VOICING_SPREAD))
+    low, high = TONE_STRENGTH
+    filtered = TONE_POINTS if rng.uniform() < TONE_SHARE else ()
+    return Timbre(
+        formants=tuple(tuple(formant) for formant in factors.tolist()),
+        voicing=round(voicing, 3),
+        tone=tuple((hertz, int(rng.integers(low, high + 1))) for hertz in filtered),
+    )
