@@ -13,6 +13,7 @@ from ume.models.ume import TASKS, UME, LossConfig, SeparationConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
+from ume.nn.rwse import RWSEConfig
 
 
 def small(speakers: int = 2, form: str = "voices", **changes: object) -> UMEConfig:
@@ -109,6 +110,34 @@ def test_each_task_trains_the_encoder_and_leaves_the_other_heads_alone(task):
     }
     assert trained == {"encoder", "rwse", task}
     assert [t for t in TASKS if model.rwse[t].scores.grad is not None] == [task]
+
+
+def test_losses_that_are_not_normalised_are_nats_decibels_and_nats_per_text():
+    batch = make_batch(8000, 7000)
+    losses = {}
+    for normalised in (True, False):
+        torch.manual_seed(0)
+        model = UME(small(loss=LossConfig(normalised=normalised))).eval()
+        output = model(batch.audio, batch.audio_lens)
+        costs = model.costs(output, batch, TOKENS)
+        losses[normalised] = {task: cost.cost for task, cost in costs.items()}
+    plain, scaled = losses[False], losses[True]
+    torch.testing.assert_close(plain["diarization"], scaled["diarization"] * math.log(2))
+    torch.testing.assert_close(plain["separation"], scaled["separation"] * 10)
+    lengths = torch.tensor([[3, 2], [2, 1]])[..., None]
+    torch.testing.assert_close(plain["asr"], scaled["asr"] * lengths * math.log(7))
+
+
+def test_one_layer_sum_serves_all_tasks_or_none_is_learned():
+    shared = UME(small(rwse=RWSEConfig("shared")))
+    assert [name for name, _ in shared.rwse.named_parameters()] == ["shared.scores"]
+    shared.rwse["shared"].scores.data = torch.tensor([0.0, 2.0])
+    weights = shared.layer_weights()
+    assert weights["asr"] == weights["diarization"] and weights["asr"][1] > 0.8
+    last = UME(small(rwse=RWSEConfig("last")))
+    assert not list(last.rwse.parameters()) and last.layer_weights()["asr"] == [0, 1]
+    with pytest.raises(UmeError, match="rwse.form is 'first'"):
+        UME(small(rwse=RWSEConfig("first")))
 
 
 def test_words_do_not_bend_the_masks():

@@ -5,12 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ume.errors import UmeError
 from ume.nn.conv_tasnet import ConvTasNet
 from ume.nn.lengths import num_frames, pool_frames, resample_frames, valid_frames
 from ume.nn.norm import GlobalLayerNorm, _MaskedGlobalNorm
 from ume.nn.prelu import PReLU
 from ume.nn.recogniser import Recogniser, RecogniserConfig
-from ume.nn.rwse import ResidualWeightedSum
+from ume.nn.rwse import LastLayer, ResidualWeightedSum
 
 
 def test_rwse_starts_as_the_mean_plus_the_last_layer():
@@ -26,6 +27,28 @@ def test_rwse_weighs_each_layer_by_its_softmax():
     torch.testing.assert_close(rwse.weights(), weights)
     expected = sum(w * layer for w, layer in zip(weights, layers)) + layers[-1]
     torch.testing.assert_close(rwse(layers), expected)
+
+
+def test_rwse_of_some_layers_leaves_the_others_out_and_adds_the_last():
+    rwse, layers = ResidualWeightedSum(4, [3, 1]), torch.randn(4, 2, 5, 6)
+    rwse.scores.data = torch.tensor([0.0, 1.0])
+    weights = rwse.scores.softmax(dim=0)
+    assert rwse.weights()[[1, 3]].tolist() == [0, 0]
+    expected = weights[0] * layers[0] + weights[1] * layers[2] + layers[-1]
+    torch.testing.assert_close(rwse(layers), expected)
+    assert list(rwse.state_dict()) == ["scores"]
+
+
+@pytest.mark.parametrize("chosen", [[], [0, 1], [5]])
+def test_rwse_of_layers_that_do_not_exist_is_refused(chosen):
+    with pytest.raises(UmeError, match="rwse.layers .* from 1 to 4"):
+        ResidualWeightedSum(4, chosen)
+
+
+def test_the_last_layer_alone():
+    layers = torch.randn(3, 2, 5, 6)
+    assert torch.equal(LastLayer(3)(layers), layers[-1])
+    assert LastLayer(3).weights().tolist() == [0, 0, 1]
 
 
 def test_global_layer_norm_is_group_norm_of_the_clip_alone():

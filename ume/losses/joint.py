@@ -24,10 +24,11 @@ class TaskCost:
 
 @dataclass
 class JointLoss:
-    """The total to minimise, each task's share before weighting, and the permutations used."""
+    """The total to minimise, each task's share before weighting, weights and permutations used."""
 
     total: Tensor
     tasks: Dict[str, Tensor]
+    weights: Dict[str, float]
     permutations: Dict[str, Tensor]
 
 
@@ -63,7 +64,7 @@ def joint_loss(
             perm = shared if tied else best_permutation(free[task])[0]
         losses[task], permutations[task] = cost.under(perm), perm
         total = total + weights[task] * losses[task]
-    return JointLoss(total, losses, permutations)
+    return JointLoss(total, losses, {task: weights[task] for task in active}, permutations)
 
 
 def _balanced(task: TaskCost) -> Tensor:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Dict, Type, TypeVar
+from typing import Any, Dict, Sequence, Type, TypeVar
 
 import yaml
 from safetensors.torch import load_file, save
@@ -34,6 +34,24 @@ def load_model(folder: PathLike) -> UME:
         first = str(error).splitlines()[0]
         raise UmeError(f"{weights} does not fit its model.yaml ({first}); train again") from error
     return model.eval()
+
+
+def take_parts(model: UME, folder: PathLike, parts: Sequence[str]) -> None:
+    """Give ``parts`` of ``model`` (encoder, rwse, ...) the weights of the model in ``folder``."""
+    known = [name for name, _ in model.named_children()]
+    if not parts or set(parts) - set(known):
+        raise UmeError(f"initialize_parts is {list(parts)}; name some of {', '.join(known)}")
+    state, theirs = model.state_dict(), load_model(folder).state_dict()
+    taken = {name: value for name, value in theirs.items() if name.split(".")[0] in parts}
+    ours = {name: value for name, value in state.items() if name.split(".")[0] in parts}
+    shapes, expected = ({n: tuple(v.shape) for n, v in s.items()} for s in (taken, ours))
+    if shapes != expected:
+        name = min(set(shapes.items()) ^ set(expected.items()))[0]
+        raise UmeError(
+            f"{folder} does not fit this model: {name} is {shapes.get(name, 'missing')} there and "
+            f"{expected.get(name, 'missing')} here; leave its part out of initialize_parts"
+        )
+    model.load_state_dict({**state, **taken})
 
 
 def from_dict(kind: Type[T], values: Dict[str, Any]) -> T:

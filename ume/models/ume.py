@@ -1,7 +1,8 @@
 """UME: diarization, separation and multi-speaker ASR on one shared encoder (arXiv 2508.20474)."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Sequence
+from typing import Collection, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,18 +10,19 @@ from torch import Tensor, nn
 from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE
 from ume.dataset.batch import MixtureBatch
 from ume.errors import UmeError
-from ume.losses.costs import ctc_cost, diarization_cost, separation_cost
+from ume.losses.costs import SI_SDR_SCALE, ctc_cost, diarization_cost, separation_cost
 from ume.losses.joint import JointLoss, TaskCost, joint_loss
 from ume.nn.conv_tasnet import ConvTasNet
-from ume.nn.encoder import Encoder, EncoderOutput
+from ume.nn.encoder import Encoder, EncoderOutput, full_precision
 from ume.nn.encoders import EncoderConfig, build_encoder
 from ume.nn.filterbank import Filterbank, FreeFilterbank, STFTFilterbank
 from ume.nn.lengths import num_frames, resample_frames, valid_frames
 from ume.nn.linear import Linear
 from ume.nn.recogniser import Recogniser, RecogniserConfig
-from ume.nn.rwse import ResidualWeightedSum
+from ume.nn.rwse import LastLayer, LayerSum, ResidualWeightedSum, RWSEConfig
 
 TASKS = ("diarization", "separation", "asr")
+SHARED = "shared"  # the one layer sum of all tasks
 
 
 @dataclass
@@ -65,6 +67,9 @@ class LossConfig:
     """Weight of the CTC loss."""
     tied: bool = True
     """One permutation for all tasks (speaker k is one person in all) or one for each."""
+    normalised: bool = True
+    """Divide each task's cost by what knowing nothing costs; false: nats per frame, decibels and
+    nats per text are added as they are."""
 
 
 @dataclass
@@ -77,6 +82,8 @@ class UMEConfig:
     """V, tokens of the CTC head, blank included; set from the lang folder."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """The shared encoder."""
+    rwse: RWSEConfig = field(default_factory=RWSEConfig)
+    """What the heads see of its layers."""
     separation: SeparationConfig = field(default_factory=SeparationConfig)
     """The separation head."""
     asr: RecogniserConfig = field(default_factory=RecogniserConfig)
@@ -181,9 +188,7 @@ class UME(nn.Module):
         self.config = config
         self.encoder: Encoder = build_encoder(config.encoder)
         width = self.encoder.width
-        self.rwse = nn.ModuleDict(
-            {task: ResidualWeightedSum(self.encoder.num_layers) for task in TASKS}
-        )
+        self.rwse = build_rwse(config.rwse, self.encoder.num_layers)
         self.diarization = DiarizationHead(width, config.num_speakers)
         self.separation = SeparationHead(config.separation, width, config.num_speakers)
         self.by_voices = config.asr.differentiate_by == "voices"
@@ -196,7 +201,13 @@ class UME(nn.Module):
 
     def layer_weights(self) -> Dict[str, List[float]]:
         """Each task's weights of the encoder's layers."""
-        return {task: self.rwse[task].weights().tolist() for task in TASKS}
+        return {task: self.sum_for(task).weights().tolist() for task in TASKS}
+
+    def sum_for(self, task: str) -> LayerSum:
+        """What makes H_enc of ``task`` from the encoder's layers."""
+        layer_sum = self.rwse[task if task in self.rwse else SHARED]
+        assert isinstance(layer_sum, LayerSum)
+        return layer_sum
 
     def forward(
         self,
@@ -236,16 +247,19 @@ class UME(nn.Module):
 
     def states(self, encoded: EncoderOutput, task: str, lens: Tensor) -> Tensor:
         """H_enc of ``task`` at 20 ms frames, (B, F, D)."""
-        joined = self.rwse[task](encoded.layers)  # (B, F', D)
+        joined = self.sum_for(task)(encoded.layers)  # (B, F', D)
         return resample_frames(joined, int(lens.max()), encoded.frame_shift / FRAME_SHIFT)
 
     def separate(self, audio: Tensor, audio_lens: Tensor, states: Tensor) -> Tensor:
         """The voices (B, S, T) in ``audio`` (B, T), given its ``states`` (B, F, D)."""
         bank = self.separation.filterbank
         scale = rms(audio, audio_lens)[:, None]  # (B, 1)
-        spectrum, features = bank.encode(audio / scale)
+        with full_precision(audio):
+            spectrum, features = bank.encode(audio / scale)
         masks = self.separation(features, audio_lens, states, FRAME_SHIFT)
-        return bank.decode(spectrum, masks, audio.shape[1]) * scale[..., None]
+        with full_precision(audio):
+            decoded = bank.decode(spectrum, masks.to(spectrum.dtype), audio.shape[1])
+        return decoded * scale[..., None]
 
     def recognise(self, audio: Tensor, audio_lens: Tensor) -> Tensor:
         """The ASR head on ``audio`` (B, T) as it is, nothing separated: (B, F, V).
@@ -264,25 +278,42 @@ class UME(nn.Module):
         tokens: Sequence[Sequence[Optional[List[int]]]],
     ) -> JointLoss:
         """Permutation-invariant joint loss; ``tokens`` [B][S] are the references' token ids."""
+        ordered = {"asr"} if output.guided else set()
+        return self.joint_loss(self.costs(output, batch, tokens), ordered)
+
+    def costs(
+        self,
+        output: UMEOutput,
+        batch: MixtureBatch,
+        tokens: Sequence[Sequence[Optional[List[int]]]],
+    ) -> Dict[str, TaskCost]:
+        """What each head that was run charges for each pair of reference and estimate."""
         costs: Dict[str, TaskCost] = {}
         present = (
             torch.arange(self.config.num_speakers, device=batch.num_speakers.device)
             < batch.num_speakers[:, None]
         )  # (B, S)
         frames = valid_frames(output.frame_lens, int(output.frame_lens.max()))
-        if output.activity_logits is not None:
-            cost = diarization_cost(output.activity_logits, batch.activity, frames)
-            # an absent speaker is a reference like any other: its stream must stay silent
-            costs["diarization"] = TaskCost(cost, torch.ones_like(present))
-        if output.sources is not None and self.runs("separation"):
-            samples = valid_frames(batch.audio_lens, batch.audio.shape[1])
-            costs["separation"] = TaskCost(
-                *separation_cost(output.sources, batch.sources, batch.audio, samples)
-            )
-        if output.ctc_log_probs is not None:
-            costs["asr"] = TaskCost(*ctc_cost(output.ctc_log_probs, output.frame_lens, tokens))
+        with full_precision(batch.audio):
+            if output.activity_logits is not None:
+                logits = output.activity_logits.to(batch.activity.dtype)
+                cost = diarization_cost(logits, batch.activity, frames)
+                # an absent speaker is a reference like any other: its stream must stay silent
+                costs["diarization"] = TaskCost(cost, torch.ones_like(present))
+            if output.sources is not None and self.runs("separation"):
+                samples = valid_frames(batch.audio_lens, batch.audio.shape[1])
+                costs["separation"] = TaskCost(
+                    *separation_cost(output.sources, batch.sources, batch.audio, samples)
+                )
+            if output.ctc_log_probs is not None:
+                costs["asr"] = TaskCost(*ctc_cost(output.ctc_log_probs, output.frame_lens, tokens))
+        if self.config.loss.normalised:
+            return costs
+        return as_they_are(costs, tokens, self.config.vocab_size)
+
+    def joint_loss(self, costs: Mapping[str, TaskCost], ordered: Collection[str] = ()) -> JointLoss:
+        """The weighted sum of ``costs``, under one permutation or several."""
         weights = {task: float(getattr(self.config.loss, task)) for task in TASKS}
-        ordered = {"asr"} if output.guided else set()
         return joint_loss(costs, weights, self.config.loss.tied, ordered)
 
     def source_loss(
@@ -298,6 +329,32 @@ class UME(nn.Module):
         return joint_loss({"asr": cost}, {"asr": 1.0}, tied=False)
 
 
+def as_they_are(
+    costs: Mapping[str, TaskCost],
+    tokens: Sequence[Sequence[Optional[List[int]]]],
+    vocab_size: int,
+) -> Dict[str, TaskCost]:
+    """Normalised ``costs`` in nats per frame, decibels and nats per text."""
+    lengths = torch.tensor([[len(text or ()) for text in row] for row in tokens])  # (B, S)
+    scales: Dict[str, Tensor] = {
+        "diarization": torch.tensor(math.log(2)),
+        "separation": torch.tensor(SI_SDR_SCALE),
+        "asr": lengths[..., None] * math.log(vocab_size),  # (B, S, 1)
+    }
+    return {
+        task: TaskCost(cost.cost * scales[task].to(cost.cost), cost.exists)
+        for task, cost in costs.items()
+    }
+
+
+def build_rwse(config: RWSEConfig, num_layers: int) -> nn.ModuleDict:
+    """One way of joining ``num_layers`` layers for each task, or one for all."""
+    names = (SHARED,) if config.form == "shared" else TASKS
+    if config.form == "last":
+        return nn.ModuleDict({name: LastLayer(num_layers) for name in names})
+    return nn.ModuleDict({n: ResidualWeightedSum(num_layers, config.layers) for n in names})
+
+
 def rms(audio: Tensor, audio_lens: Tensor) -> Tensor:
     """Root mean square (B,) of each clip's own samples, above zero; padding is zero."""
     return (audio.square().sum(dim=1) / audio_lens).sqrt().clamp(min=1e-5)
@@ -311,6 +368,7 @@ def check(config: UMEConfig) -> None:
     choices = {
         "separation.filterbank": (config.separation.filterbank, ("stft", "free")),
         "separation.mask": (config.separation.mask, ("sigmoid", "relu", "softmax")),
+        "rwse.form": (config.rwse.form, ("per-task", "shared", "last")),
         "asr.differentiate_by": (config.asr.differentiate_by, ("voices", "encoders")),
     }
     for name, (value, allowed) in choices.items():

@@ -209,22 +209,23 @@ class EBranchformerEncoder(Encoder):
         self.layers = nn.ModuleList(EBranchformerLayer(size) for _ in range(size.num_layers))
         self.after_norm = nn.LayerNorm(size.width, eps=EPSILON)
 
+    @property
+    def final_norm(self) -> nn.Module:
+        """See :class:`ume.nn.encoder.Encoder`."""
+        return self.after_norm
+
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
         """See :class:`ume.nn.encoder.Encoder`."""
-        features, mel_lens = self.features(audio, audio_lens)  # (B, F_mel, 80)
+        features, mel_lens = self.log_mel(audio, audio_lens)  # (B, F_mel, 80)
         lens = self.embed.num_frames(mel_lens)
         x = self.embed(features) * math.sqrt(self.width)  # (B, F, D)
         x = self.dropout(x + sinusoids(x.shape[1], self.width, x.device))
         valid = valid_frames(lens, x.shape[1])
-        hidden = []
-        for layer in self.layers:
-            x = layer(x, valid)
-            hidden.append(x)
-        hidden[-1] = self.after_norm(x)
+        hidden = self.run_layers(x, valid)  # (L, B, F, D)
         whole = num_frames(audio_lens, self.subsampling * HOP)
         index = torch.arange(int(whole.max()), device=x.device)
         index = torch.minimum(index, (lens - 1)[:, None])  # (B, F')
-        layers = torch.stack(hidden)[:, torch.arange(len(x), device=x.device)[:, None], index]
+        layers = hidden[:, torch.arange(len(x), device=x.device)[:, None], index]
         layers = layers * valid_frames(whole, layers.shape[2]).unsqueeze(2)  # (L, B, F', D)
         return EncoderOutput(layers, whole, self.frame_shift)
 

@@ -2,8 +2,19 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, List, Tuple
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ume.errors import UmeError
+from ume.nn.specaugment import SpecAugment, SpecAugmentConfig
+
+
+def full_precision(audio: Tensor) -> torch.autocast:
+    """A context without autocast: what is computed from samples needs all their bits."""
+    return torch.autocast(audio.device.type, enabled=False)
 
 
 @dataclass
@@ -32,6 +43,67 @@ class Encoder(nn.Module, ABC):
     width: int
     num_layers: int
     frame_shift: float
+    layers: nn.ModuleList
+    features: nn.Module  # audio (B, T), lens (B,) -> log-mel (B, F, M), lens (B,)
+    frozen_layers = 0
+    checkpointing = False  # keep each layer's input only, and compute the rest again going back
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.specaugment = SpecAugment(SpecAugmentConfig())
+
+    def log_mel(self, audio: Tensor, audio_lens: Tensor) -> Tuple[Tensor, Tensor]:
+        """What the first layer hears (B, F, M), and its lengths; in full precision always."""
+        with full_precision(audio):
+            features, lens = self.features(audio, audio_lens)
+            return self.specaugment(features, lens), lens
+
+    @property
+    @abstractmethod
+    def final_norm(self) -> nn.Module:
+        """What the last layer's output goes through."""
+
+    def freeze(self, num_layers: int) -> None:
+        """Keep the first ``num_layers`` layers, and all that lies before them, as they are."""
+        if not 0 <= num_layers <= self.num_layers:
+            raise UmeError(
+                f"encoder.frozen_layers is {num_layers}; the encoder has {self.num_layers} layers"
+            )
+        self.frozen_layers = num_layers
+        self.requires_grad_(num_layers == 0)
+        for module in self.trained_modules():
+            module.requires_grad_(True)
+        self.train(self.training)
+
+    def trained_modules(self) -> List[nn.Module]:
+        """What :meth:`freeze` leaves to training."""
+        if self.frozen_layers == 0:
+            return [self]
+        left = list(self.layers[self.frozen_layers :])
+        return [self.specaugment, *left, self.final_norm] if left else []
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """As ever, but what is frozen has no dropout."""
+        super().train(mode and self.frozen_layers == 0)
+        self.training = mode
+        for module in self.trained_modules():
+            if module is not self:
+                module.train(mode)
+        return self
+
+    def run_layers(self, x: Tensor, *context: Any) -> Tensor:
+        """Every layer's output (L, B, F, D) from the first one's input ``x`` (B, F, D).
+
+        ``context`` is what each layer is given beside its input.
+        """
+        hidden = []
+        for layer in self.layers:
+            if self.checkpointing and self.training and x.requires_grad:
+                x = checkpoint(layer, x, *context, use_reentrant=False)
+            else:
+                x = layer(x, *context)
+            hidden.append(x)
+        return torch.stack([*hidden[:-1], self.final_norm(x)])
 
     @abstractmethod
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:

@@ -29,7 +29,7 @@ def mel_filters(num_mels: int, n_fft: int) -> Tensor:
     rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
     triangles = torch.minimum(rising, falling).clamp(min=0.0)
-    return (triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None]).float()
+    return (triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None]).to(torch.get_default_dtype())
 
 
 class MelSpectrogram(nn.Module):

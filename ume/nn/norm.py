@@ -53,6 +53,7 @@ class GlobalLayerNorm(nn.Module):
 
     def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
         """``x`` (B, C, F), zero where ``mask`` (B, 1, F) is zero; None means no padding."""
+        x = x.to(self.weight.dtype)  # under autocast: sums over a clip need full precision
         if mask is None:  # the native kernel, several times faster
             return nn.functional.group_norm(x, 1, self.weight, self.bias, self.eps)
         return _MaskedGlobalNorm.apply(x, mask, self.weight, self.bias, self.eps)

@@ -86,5 +86,6 @@ class Recogniser(nn.Module):
         stacks = self.differentiating[:num_stacks]
         x = torch.cat([stack(x, valid) for stack in stacks])  # (K * B, F, D)
         x = self.shared(x, valid.repeat(len(stacks), 1))
-        log_probs = self.output(x).log_softmax(dim=-1)
+        logits = self.output(x).to(self.output.weight.dtype)  # under autocast they are short
+        log_probs = logits.log_softmax(dim=-1)
         return log_probs.unflatten(0, (len(stacks), -1)).transpose(0, 1)

@@ -112,6 +112,11 @@ class WhisperEncoder(Encoder):
         )
         self.norm = nn.LayerNorm(width)
 
+    @property
+    def final_norm(self) -> nn.Module:
+        """See :class:`Encoder`."""
+        return self.norm
+
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
         """See :class:`Encoder`; :class:`UmeError` if a clip is longer than 30 s."""
         longest = int(audio_lens.max())
@@ -120,7 +125,7 @@ class WhisperEncoder(Encoder):
                 f"a clip of {longest / SAMPLING_RATE:.1f} s is too long for Whisper, which takes "
                 "30 s; set max_duration to 30 or less"
             )
-        features, mel_lens = self.features(audio, audio_lens)  # (B, F_mel, 80)
+        features, mel_lens = self.log_mel(audio, audio_lens)  # (B, F_mel, 80)
         lens = num_frames(mel_lens, 2)
         x = gelu(self.conv1(features.transpose(1, 2)))  # (B, D, F_mel)
         x = x * valid_frames(mel_lens, x.shape[2]).unsqueeze(1)  # conv2 sees zeros after the clip
@@ -128,12 +133,7 @@ class WhisperEncoder(Encoder):
         x = x + self.positions[: x.shape[1]]
         valid = valid_frames(lens, x.shape[1])
         mask = None if bool(valid.all()) else valid[:, None, None, :]
-        hidden = []
-        for layer in self.layers:
-            x = layer(x, mask)
-            hidden.append(x)
-        hidden[-1] = self.norm(x)
-        layers = torch.stack(hidden) * valid.unsqueeze(2)  # (L, B, F, D)
+        layers = self.run_layers(x, mask) * valid.unsqueeze(2)  # (L, B, F, D)
         return EncoderOutput(layers, lens, self.frame_shift)
 
 
