@@ -3,44 +3,62 @@
 set -euo pipefail
 
 conf=
+overlay=
 steps=
 seed=0
 encoder_weights=
 num_speakers=2
 num_workers=1
 num_threads=0
+initialize_from=
+initialize_parts=encoder,rwse,asr
+torchrun=
 cmd=${train_cmd:-run.py}
 force=false
 help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <experiment folder>
   --conf FILE               options of 'ume train' (required)
+  --overlay FILE            options that are put over those of --conf
   --steps N                 updates, instead of the config's
   --seed N                  seed of weights and batches
   --encoder-weights W       'auto', a file or a folder; empty: from scratch
   --num-speakers S          output streams
   --num-workers N           processes that load and mix
   --num-threads N           threads of the arithmetic; 0: all cores
+  --initialize-from EXP     experiment folder whose model is the start of some parts
+  --initialize-parts P,P    these: encoder, rwse, diarization, separation, asr
+  --torchrun 'OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=2
   --cmd LAUNCHER            \$train_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
 [[ $# -eq 3 ]] || die "expected <mixture folder> <lang folder> <experiment folder>; see --help"
 [[ -n $conf ]] || die "--conf is empty; give a file such as conf/ume.yaml"
 [[ -f $conf ]] || die "option --conf: there is no file $conf; check the path"
+[[ -z $overlay || -f $overlay ]] || die "option --overlay: there is no file $overlay; check the path"
 data=$1 lang=$2 exp=$3
 
-options=(--config "$conf" --data "$data" --lang "$lang" --exp "$exp" --seed "$seed"
+options=(--config "$conf" ${overlay:+--config "$overlay"} --data "$data" --lang "$lang" --exp "$exp" --seed "$seed"
   --model.num_speakers "$num_speakers" --num-workers "$num_workers" --num-threads "$num_threads")
 [[ -z $steps ]] || options+=(--steps "$steps")
 [[ -z $encoder_weights ]] || options+=(--encoder-weights "$encoder_weights")
+inputs=("$conf" ${overlay:+"$overlay"} "$data/about.json" "$lang/tokens.txt" "$lang/bpe.model")
+if [[ -n $initialize_from ]]; then
+  options+=(--initialize_from "$initialize_from" --initialize_parts "[$initialize_parts]")
+  inputs+=("$initialize_from/model.safetensors")
+fi
 if [[ $force == true ]]; then
   rm -f "$exp"/checkpoint-*.pt "$exp/train.json"
 fi
 read -ra launcher <<<"$cmd"
+train=(ume train)
+if [[ -n $torchrun ]]; then
+  read -ra given <<<"$torchrun"
+  train=(ume torchrun "${given[@]}" -m ume train)
+fi
 
 ume stage --dir "$exp" --name train --force "$force" \
   --made-by "steps/simulate.sh or steps/prepare_lang.sh" \
-  --input "$conf" "$data/about.json" "$lang/tokens.txt" "$lang/bpe.model" \
-  --output "$exp/train.json" -- \
-  "${launcher[@]}" "$exp/log/train.log" ume train "${options[@]}"
+  --input "${inputs[@]}" --output "$exp/train.json" -- \
+  "${launcher[@]}" "$exp/log/train.log" "${train[@]}" "${options[@]}"
 
 ume stage --dir "$exp" --name average --force "$force" --input "$exp/train.json" \
   --output "$exp/model.safetensors" "$exp/model.yaml" -- \

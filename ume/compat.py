@@ -60,6 +60,30 @@ if SLOW_MATMUL:
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 
 
+CPU_AUTOCAST = not torch.__version__.startswith("1.")
+"""Whether autocast works on the CPU: torch 1.13's has no layer norm of mixed types."""
+
+
+def make_grad_scaler(enabled: bool) -> Any:
+    """A scaler of losses for fp16 on a GPU; torch 2.3 has moved it."""
+    kind = getattr(torch.amp, "GradScaler", None)
+    return kind("cuda", enabled=enabled) if kind else torch.cuda.amp.GradScaler(enabled=enabled)
+
+
+def mend_torchrun() -> None:
+    """Make torchrun of torch 1.13 start on Python 3.11.
+
+    There, looping over an enumeration of flags leaves out zero, so that its default for where
+    output goes is None instead of "nowhere else".
+    """
+    from torch.distributed.elastic.multiprocessing.api import Std
+
+    original = Std.from_str
+    Std.from_str = (  # type: ignore[method-assign]
+        lambda vm: Std.NONE if original(vm) is None else original(vm)  # type: ignore[assignment]
+    )
+
+
 def load_state(path: PathLike) -> Dict[str, Any]:
     """Read a dict of tensors saved by ``torch.save``, onto the CPU, without executing code.
 

@@ -27,9 +27,14 @@ def make(mixtures: Path, phases: Any = PHASES, **changes: Any) -> TrainingData:
     return TrainingData(str(mixtures), **{**options, **changes})
 
 
+def draw(data: TrainingData, step: int = 0) -> List[Tuple[str, Any]]:
+    """The one batch of each update."""
+    return [(kind, batch) for kind, (batch,) in data.updates(step)]
+
+
 def test_kinds_of_batches(mixtures: Path) -> None:
     data = make(mixtures)
-    drawn = list(data.batches(0))
+    drawn = draw(data)
     assert [kind for kind, _ in drawn[:4]] == ["sources"] * 4 and len(drawn) == 30
     later = [kind for kind, _ in drawn[4:]]
     assert 6 < later.count("whole") < 20 and set(later) == {"whole", "windows"}
@@ -46,13 +51,13 @@ def test_kinds_of_batches(mixtures: Path) -> None:
 
 
 def test_going_on_gives_what_is_left(mixtures: Path) -> None:
-    whole, first = list(make(mixtures).batches(0)), make(mixtures)
-    for step, _ in enumerate(first.batches(0), 1):
+    whole, first = draw(make(mixtures)), make(mixtures)
+    for step, _ in enumerate(first.updates(0), 1):
         if step == 17:
             break
     second = make(mixtures, num_workers=1)
     second.load_state_dict(first.state_dict())
-    left: List[Tuple[str, Any]] = list(second.batches(17))
+    left = draw(second, 17)
     assert [kind for kind, _ in left] == [kind for kind, _ in whole[17:]]
     assert all(torch.equal(a.audio, b.audio) for (_, a), (_, b) in zip(left, whole[17:]))
 
@@ -60,12 +65,12 @@ def test_going_on_gives_what_is_left(mixtures: Path) -> None:
 @pytest.mark.parametrize("share, kinds", [(0.0, {"whole"}), (1.0, {"windows"})])
 def test_one_kind_alone(mixtures: Path, share: float, kinds: set) -> None:
     data = make(mixtures, make_phases(8, 0, 0), crop_share=share)
-    assert {kind for kind, _ in data.batches(0)} == kinds
+    assert {kind for kind, _ in data.updates(0)} == kinds
 
 
 def test_without_windows_mixtures_are_whole_however_long(mixtures: Path) -> None:
     data = make(mixtures, make_phases(2, 0, 0), crop=None, max_duration=0.5)
-    assert all(kind == "whole" and len(batch.ids) == 1 for kind, batch in data.batches(0))
+    assert all(kind == "whole" and len(batch.ids) == 1 for kind, batch in draw(data))
 
 
 def test_no_mixture_that_words_can_be_learned_from(mixtures: Path) -> None:
@@ -77,8 +82,36 @@ def test_words_begin_with_short_mixtures(mixtures: Path) -> None:
     cuts = [cut for path in mixtures.glob("cuts_train_*") for cut in read_cuts(path)]
     lengths = sorted(cut.duration for cut in cuts if any(s.text for s in cut.supervisions))
     longest = lengths[len(lengths) // 2]
-    drawn = list(make(mixtures, make_phases(30, 15, 0), asr_longest=longest).batches(0))
+    drawn = draw(make(mixtures, make_phases(30, 15, 0), asr_longest=longest))
     samples = [batch.audio.shape[1] for _, batch in drawn]
     assert max(samples[:15]) <= longest * 16000 + 1 < max(samples[15:])
     with pytest.raises(UmeError, match="at most 0.1 s has words"):
         make(mixtures, asr_longest=0.1)
+
+
+@pytest.mark.parametrize("accumulate, world", [(2, 1), (1, 2), (2, 2)])
+def test_processes_and_accumulation_share_out_the_same_batches(mixtures, accumulate, world):
+    group = accumulate * world
+    alone = make(mixtures, accumulate=group)
+    shares = [make(mixtures, accumulate=accumulate, rank=r, world=world) for r in range(world)]
+    updates = [list(data.updates(0)) for data in (alone, *shares)]
+    for whole, *parts in zip(*updates):
+        together = [part[1][m].ids for m in range(accumulate) for part in parts]
+        assert together == [batch.ids for batch in whole[1]] and len(together) == group
+    assert alone.state_dict() == shares[0].state_dict()
+
+
+def test_an_update_of_more_batches_than_an_epoch_has(mixtures: Path) -> None:
+    with pytest.raises(UmeError, match="one update takes 500; lower accumulate"):
+        next(make(mixtures, accumulate=500).updates(0))
+
+
+def test_remixed_mixtures_are_of_the_same_kinds(mixtures: Path) -> None:
+    data = make(mixtures, remix=True)
+    drawn = draw(data)
+    assert {kind for kind, _ in drawn} == {"sources", "whole", "windows"}
+    for kind, batch in drawn:
+        if kind != "windows":
+            assert all(any(texts) for texts in batch.texts)
+    static = {id for _, batch in draw(make(mixtures)) for id in batch.ids}
+    assert {id for _, batch in drawn for id in batch.ids} - static

@@ -1,12 +1,16 @@
 """Training: a killed run goes on to the same weights; records; averaging; bad input."""
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from ume.compat import CPU_AUTOCAST, load_state
+from ume.dataset.tokenizer import Tokenizer
 from ume.decoding.lang import Config as LangConfig
 from ume.decoding.lang import main as prepare_lang
 from ume.errors import UmeError
@@ -14,14 +18,15 @@ from ume.files import read_json
 from ume.mixing.simulate import Config as SimulateConfig
 from ume.mixing.simulate import main as simulate
 from ume.models.files import load_model
-from ume.models.ume import LossConfig, SeparationConfig, UMEConfig
+from ume.models.ume import TASKS, LossConfig, SeparationConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
 from ume.training.average import Config as AverageConfig
 from ume.training.average import main as average
 from ume.training.checkpoint import find_checkpoints, load_checkpoint
-from ume.training.train import Config, main
+from ume.training.processes import join
+from ume.training.train import Config, Trainer, main
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +87,9 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(mixtures, lang
     ours, theirs = (load_checkpoint(folder / "checkpoint-6.pt") for folder in (killed, whole))
     for key in ("model", "model_avg"):
         assert all(torch.equal(ours[key][name], value) for name, value in theirs[key].items())
-    assert torch.equal(ours["rng"], theirs["rng"]) and ours["sampler"] == theirs["sampler"]
-    assert ours["best_loss"] == theirs["best_loss"]
+    assert torch.equal(ours["rng"][0][0], theirs["rng"][0][0])
+    assert ours["sampler"] == theirs["sampler"]
+    assert ours["best"] == theirs["best"] and ours["stale"] == theirs["stale"]
     curves = [(folder / "metrics.jsonl").read_text() for folder in (killed, whole)]
     assert curves[0] == curves[1] and [json.loads(line) for line in curves[0].splitlines()]
 
@@ -112,6 +118,141 @@ def test_the_experiment_folder_says_how_it_was_made_and_averages(mixtures, lang,
     middle = 3 * ours - parts[0][name] - parts[1][name]
     spread = (parts[0][name] - parts[1][name]).abs().max()
     assert ((middle - parts[0][name]).abs().max()) < 2 * spread + 1e-6
+
+
+def test_the_log_has_losses_before_and_after_weighting_and_gradients_by_task(
+    mixtures, lang, tmp_path
+):
+    main(config(mixtures, lang, tmp_path, asr_steps=0, crop_share=0.0))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    trained = [line for line in lines if "train/loss" in line]
+    for line in trained:
+        parts = [line[f"train/weighted/{task}"] for task in TASKS]
+        assert sum(parts) == pytest.approx(line["train/loss"], rel=1e-5)
+        assert parts[0] == pytest.approx(0.33 * line["train/diarization"], rel=1e-5)
+    norms = [[line.get(f"train/encoder_norm/{task}") for task in TASKS] for line in trained]
+    assert [all(row) for row in norms] == [step % 2 == 0 for step in range(1, 7)]
+    assert not any(any(row) for row in norms[::2])
+
+
+def test_bf16_learns_as_float32_does_and_keeps_weights_and_samples_in_float32(
+    mixtures, lang, tmp_path
+):
+    if not CPU_AUTOCAST:
+        with pytest.raises(UmeError, match="bf16 on a CPU needs torch 2"):
+            main(config(mixtures, lang, tmp_path / "bf16", precision="bf16"))
+        return
+    curves = {}
+    for precision in ("float32", "bf16"):
+        exp = tmp_path / precision
+        main(config(mixtures, lang, exp, precision=precision, crop_share=0.0, guide_steps=0))
+        lines = [json.loads(line) for line in (exp / "metrics.jsonl").read_text().splitlines()]
+        curves[precision] = [line["train/loss"] for line in lines if "train/loss" in line]
+        state = load_checkpoint(exp / "checkpoint-6.pt")["model"]
+        assert {value.dtype for value in state.values()} == {torch.float32}
+    assert curves["bf16"] != curves["float32"]
+    assert curves["bf16"] == pytest.approx(curves["float32"], abs=0.05)
+
+
+def test_the_largest_batches_are_tried_first_and_leave_no_trace(
+    mixtures, lang, tmp_path, monkeypatch
+):
+    given = config(mixtures, lang, tmp_path)
+    given.model.vocab_size = Tokenizer(str(lang)).vocab_size
+    trainer = Trainer(given, join())
+    tried = list(trainer.data.largest())
+    assert {kind for kind, _ in tried} == {"sources", "whole", "windows"}
+    epoch = [batch for loader in trainer.data.loaders.values() for batch in loader]
+    for loader in trainer.data.loaders.values():
+        loader.set_epoch(0)
+    assert max(b.audio.numel() for _, b in tried) == max(b.audio.numel() for b in epoch)
+    before = torch.get_rng_state()
+    trainer.scan_largest()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+
+    def full(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(trainer, "module", full)
+    with pytest.raises(UmeError, match="lower --max_duration"):
+        trainer.scan_largest()
+
+
+def test_an_update_that_is_not_finite_is_skipped_counted_and_kept(mixtures, lang, tmp_path):
+    given = config(mixtures, lang, tmp_path, steps=40, asr_steps=0, save_every=40, valid_every=40)
+    given.model.vocab_size = Tokenizer(str(lang)).vocab_size
+    trainer = Trainer(given, join())
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    updates = trainer.data.updates(0)
+    kind, (batch,) = next(updates)
+    broken = dataclasses.replace(batch, audio=batch.audio * float("nan"))
+    values = trainer.update(kind, [broken])
+    assert math.isnan(values["train/norm"]) and trainer.skipped == 1
+    after = trainer.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    (kept,) = (tmp_path / "not_finite").iterdir()
+    assert load_state(kept)["ids"] == batch.ids
+    trainer.update(*next(updates))
+    assert trainer.skipped_in_a_row == 0
+    with pytest.raises(UmeError, match="20th time in a row; lower --rate"):
+        for _ in range(20):
+            trainer.update(kind, [broken])
+
+
+def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_path):
+    given = config(mixtures, lang, tmp_path, steps=60, valid_every=1, rate=1e-9, encoder_rate=1e-9)
+    given.asr_steps = given.guide_steps = given.opposite_sex_steps = 0
+    given.best_by, given.keep_best, given.patience, given.average = "si_sdri", 3, 4, "best"
+    main(given)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    values = {x["step"]: x["valid/si_sdri"] for x in lines if "valid/si_sdri" in x}
+    best = sorted(values, key=lambda step: (-values[step], step))[:3]
+    kept = {path.name: path for path in tmp_path.glob("best-valid-*.pt")}
+    assert set(kept) == {f"best-valid-si_sdri-{step}.pt" for step in best}
+    assert read_json(tmp_path / "train.json")["steps"] == len(values) < 60
+    assert all(values[best[0]] >= value for value in list(values.values())[-4:])
+    average(AverageConfig(str(tmp_path)))
+    name = "separation.masker.output.bias"
+    parts = [load_checkpoint(path)["model"][name] for path in kept.values()]
+    torch.testing.assert_close(load_model(tmp_path).state_dict()[name], sum(parts) / 3)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"patience": 2}, "give --average best"),
+        ({"average": "all"}, "give last or best"),
+        ({"keep_best": 0}, "must be at least 1"),
+        ({"precision": "half"}, "give float32, bf16 or fp16"),
+        ({"precision": "fp16"}, "needs a GPU"),
+        ({"best_by": "wer"}, "--best_by wer: validation gives loss, diarization"),
+    ],
+)
+def test_options_that_cannot_be(changes, message, mixtures, lang, tmp_path):
+    with pytest.raises(UmeError, match=message):
+        main(config(mixtures, lang, tmp_path, **changes))
+
+
+def test_parts_start_from_another_model(mixtures, lang, tmp_path):
+    main(config(mixtures, lang, tmp_path / "first", steps=2))
+    average(AverageConfig(str(tmp_path / "first")))
+    given = config(mixtures, lang, tmp_path / "second", seed=1)
+    given.model.vocab_size = Tokenizer(str(lang)).vocab_size
+    given.initialize_from = str(tmp_path / "first")
+    first = load_model(tmp_path / "first").state_dict()
+    second = Trainer(given, join()).model.state_dict()
+    same = {
+        part: all(torch.equal(second[n], first[n]) for n in first if n.startswith(f"{part}."))
+        for part in ("encoder", "asr", "separation", "diarization")
+    }
+    assert same == {"encoder": True, "asr": True, "separation": False, "diarization": False}
+    given.model.asr.inner = 64
+    with pytest.raises(UmeError, match=r"asr.* is \(.*\) there and \(.*\) here"):
+        Trainer(given, join())
+    given.initialize_parts = ["heads"]
+    with pytest.raises(UmeError, match="name some of encoder, rwse, diarization"):
+        Trainer(given, join())
 
 
 def test_another_configuration_in_the_same_folder_is_refused(mixtures, lang, tmp_path):

@@ -5,7 +5,7 @@ that resumes in the middle of an epoch sees exactly the batches that the uninter
 """
 
 import zlib
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE
+from ume.dataset.augment import Augmenter
 from ume.dataset.batch import MixtureBatch, collate
 from ume.dataset.mixtures import draw_window, load_example, num_samples
 from ume.errors import UmeError
+from ume.mixing.remix import Plan, Remixer
 from ume.orphans import die_with_parent
 
 Item = Tuple[int, List[int]]  # epoch, indices of the cuts of a batch
@@ -27,14 +29,30 @@ class MixtureDataset(Dataset):
 
     def __init__(self, cuts: Sequence[Cut], crop: Optional[float] = None, seed: int = 0) -> None:
         self.cuts = cuts
+        self.samples = [num_samples(cut) for cut in cuts]
         self.crop = crop
         self.seed = seed
+        self.augment: Optional[Augmenter] = None
 
     def __getitem__(self, item: Item) -> MixtureBatch:
         epoch, indices = item
-        return collate([
-            load_example(self.cuts[i], *self.window(self.cuts[i], epoch)) for i in indices
-        ])  # fmt: skip
+        cuts = [self.cut(index) for index in indices]
+        examples = [load_example(cut, *self.window(cut, epoch)) for cut in cuts]
+        if self.augment is not None:
+            examples = [self.augment(example, epoch) for example in examples]
+        return collate(examples)
+
+    def cut(self, index: int) -> Cut:
+        """One of this epoch's cuts."""
+        return self.cuts[index]
+
+    def lengths(self, epoch: int) -> List[int]:
+        """Samples of each cut of ``epoch``, which begins; of each window, where there are some."""
+        return [self.cropped(samples) for samples in self.samples]
+
+    def cropped(self, samples: int) -> int:
+        """What is used of so many samples."""
+        return samples if self.crop is None else min(samples, round(self.crop * SAMPLING_RATE))
 
     def window(self, cut: Cut, epoch: int) -> Tuple[int, int]:
         """The samples of ``cut`` that are used in ``epoch``."""
@@ -42,6 +60,24 @@ class MixtureDataset(Dataset):
             return 0, num_samples(cut)
         rng = np.random.default_rng([self.seed, epoch, zlib.crc32(cut.id.encode())])
         return draw_window(cut, round(self.crop * SAMPLING_RATE), rng)
+
+
+class RemixedDataset(MixtureDataset):
+    """The same with new mixtures every epoch."""
+
+    def __init__(self, remixer: Remixer, crop: Optional[float] = None, seed: int = 0) -> None:
+        super().__init__([], crop, seed)
+        self.remixer = remixer
+        self.plans: List[Plan] = []
+
+    def cut(self, index: int) -> Cut:
+        """One of this epoch's mixtures."""
+        return self.remixer.cut(self.plans[index])
+
+    def lengths(self, epoch: int) -> List[int]:
+        """Draws the mixtures of ``epoch``."""
+        self.plans = self.remixer.plans(epoch)
+        return [self.cropped(plan.num_samples) for plan in self.plans]
 
 
 def make_batches(
@@ -65,36 +101,60 @@ def make_batches(
 class TrainLoader:
     """Iterating gives what is left of the current epoch, then the next epoch is current.
 
-    ``state_dict`` taken in the loop's body counts the batch in hand as done.
+    ``state_dict`` taken in the loop's body counts the batch in hand as done. Of several processes
+    each takes every ``world``-th batch, and an epoch has a multiple of ``group`` batches (what an
+    update takes, all processes together); ``group`` is a multiple of ``world``.
     """
 
     def __init__(
-        self, dataset: MixtureDataset, max_duration: float, seed: int, num_workers: int
+        self,
+        dataset: MixtureDataset,
+        max_duration: float,
+        seed: int,
+        num_workers: int,
+        group: int = 1,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.dataset = dataset
         self.max_length = round(max_duration * SAMPLING_RATE)
         self.seed = seed
         self.num_workers = num_workers
+        self.group, self.rank, self.world = group, rank, world
         self.epoch = 0
-        self.position = 0  # batches of this epoch that are done
-        longest = None if dataset.crop is None else round(dataset.crop * SAMPLING_RATE)
-        self.lengths = [min(num_samples(cut), longest or num_samples(cut)) for cut in dataset.cuts]
+        self.position = 0  # batches of this epoch that are done, by all processes
 
     def batches(self) -> List[List[int]]:
         """All batches of the current epoch, as indices of cuts."""
         rng = np.random.default_rng([self.seed, self.epoch])
-        return make_batches(self.lengths, self.max_length, rng)
+        batches = make_batches(self.dataset.lengths(self.epoch), self.max_length, rng)
+        if not batches:
+            raise UmeError("there are no mixtures to train on; check sex pairs, text and lengths")
+        whole = len(batches) - len(batches) % self.group
+        if whole == 0:
+            raise UmeError(
+                f"an epoch has {len(batches)} batches of {self.max_length / SAMPLING_RATE:g} s and "
+                f"one update takes {self.group}; lower accumulate, max_duration or the processes"
+            )
+        return batches[:whole]
 
     def __len__(self) -> int:
         """Batches of the current epoch."""
         return len(self.batches())
 
     def __iter__(self) -> Iterator[MixtureBatch]:
-        left = [(self.epoch, batch) for batch in self.batches()[self.position :]]
-        for batch in load(self.dataset, left, self.num_workers):
-            self.position += 1
+        left = self.batches()[self.position :]
+        ours = [(self.epoch, batch) for batch in left[self.rank :: self.world]]
+        for batch in load(self.dataset, ours, self.num_workers):
+            self.position += self.world
             yield batch
         self.set_epoch(self.epoch + 1)
+
+    def largest(self) -> MixtureBatch:
+        """The batch of the current epoch that takes most memory."""
+        lengths = self.dataset.lengths(self.epoch)
+        batch = max(self.batches(), key=lambda b: len(b) * max(lengths[index] for index in b))
+        return self.dataset[self.epoch, batch]
 
     def set_epoch(self, epoch: int) -> None:
         """Start ``epoch`` from its first batch."""
@@ -135,16 +195,30 @@ def load(
 
 
 def make_train_loader(
-    cuts: Sequence[Cut],
+    cuts: Union[Sequence[Cut], Remixer],
     max_duration: float,
     seed: int = 0,
     num_workers: int = 0,
     crop: Optional[float] = None,
+    augment: Optional[Augmenter] = None,
+    group: int = 1,
+    rank: int = 0,
+    world: int = 1,
 ) -> TrainLoader:
-    """Shuffled batches of at most ``max_duration`` seconds (padding included), that can resume."""
-    if not cuts:
+    """Shuffled batches of at most ``max_duration`` seconds (padding included), that can resume.
+
+    A :class:`Remixer` instead of cuts gives new mixtures every epoch. ``augment`` changes what has
+    been loaded. See :class:`TrainLoader` for ``group``, ``rank`` and ``world``.
+    """
+    dataset: MixtureDataset
+    if isinstance(cuts, Remixer):
+        dataset = RemixedDataset(cuts, crop, seed)
+    elif cuts:
+        dataset = MixtureDataset(cuts, crop, seed)
+    else:
         raise UmeError("there are no cuts to train on; check the manifest and the sex pairs")
-    return TrainLoader(MixtureDataset(cuts, crop, seed), max_duration, seed, num_workers)
+    dataset.augment = augment
+    return TrainLoader(dataset, max_duration, seed, num_workers, group, rank, world)
 
 
 def make_eval_loader(

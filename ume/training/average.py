@@ -1,4 +1,4 @@
-"""Average a run's last models into one to hand on.
+"""Average a run's last models, or its best ones, into one to hand on.
 
 The trainer keeps a running mean of its models; the mean over the end of the run follows from two
 checkpoints (icefall's ``model_avg``).
@@ -7,14 +7,21 @@ checkpoints (icefall's ``model_avg``).
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Dict, Sequence
 
 import yaml
+from torch import Tensor
 
 from ume.errors import UmeError
 from ume.files import existing
 from ume.models.files import from_dict, save_model
 from ume.models.ume import UMEConfig
-from ume.training.checkpoint import average_between, find_checkpoints, load_checkpoint
+from ume.training.checkpoint import (
+    average_between,
+    find_checkpoints,
+    load_checkpoint,
+    update_average,
+)
 
 
 @dataclass
@@ -30,20 +37,36 @@ def main(config: Config) -> None:
     folder = Path(config.exp)
     text = existing(folder / "config.yaml", "steps/train.sh").read_text()
     options = yaml.safe_load(text)
-    steps = options["steps"]
-    start = round(steps * (1 - options["average_last"]))
+    if options["average"] == "best":
+        paths = sorted(folder.glob(f"best-valid-{options['best_by']}*.pt"))
+        if not paths:
+            raise UmeError(f"{folder} has no best-valid-*.pt; steps/train.sh makes them")
+        state = mean([load_checkpoint(path)["model"] for path in paths])
+    else:
+        state = mean_of_last(folder, options["steps"], options["average_last"])
+    shutil.copyfile(Path(options["lang"]) / "bpe.model", folder / "bpe.model")
+    save_model(folder, from_dict(UMEConfig, options["model"]), state)
+
+
+def mean_of_last(folder: Path, steps: int, share: float) -> Dict[str, Tensor]:
+    """The mean of the models of the last ``share`` of the steps."""
+    start = round(steps * (1 - share))
     found = dict(find_checkpoints(folder))
     for step in (start, steps):
         if step not in found:
             raise UmeError(f"{folder}/checkpoint-{step}.pt is missing; steps/train.sh makes it")
     first, last = (load_checkpoint(found[step]) for step in (start, steps))
-    if last["averaged"] > first["averaged"]:
-        state = average_between(
-            first["model_avg"], first["averaged"], last["model_avg"], last["averaged"]
-        )
-    else:  # a run too short to have entered any model into the mean
-        state = last["model"]
-    state = {name: value.to(last["model"][name].dtype) for name, value in state.items()}
-    shutil.copyfile(Path(options["lang"]) / "bpe.model", folder / "bpe.model")
-    model = options["model"]
-    save_model(folder, from_dict(UMEConfig, model), state)
+    if last["averaged"] == first["averaged"]:
+        return last["model"]  # a run too short to have entered any model into the mean
+    state = average_between(
+        first["model_avg"], first["averaged"], last["model_avg"], last["averaged"]
+    )
+    return {name: value.to(last["model"][name].dtype) for name, value in state.items()}
+
+
+def mean(models: Sequence[Dict[str, Tensor]]) -> Dict[str, Tensor]:
+    """The mean of ``models``, summed in double precision."""
+    total = {name: value.double() for name, value in models[0].items()}
+    for count, model in enumerate(models[1:], start=2):
+        update_average(total, model, count)
+    return {name: value.to(models[0][name].dtype) for name, value in total.items()}

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from lhotse.cut import Cut
 
+from ume.dataset.augment import AugmentConfig, Augmenter
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import TrainLoader, make_eval_loader, make_train_loader
 from ume.dataset.mixtures import filter_cuts, read_cuts
 from ume.errors import UmeError
+from ume.mixing.remix import Remixer
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class TrainingData:
         crop_share: share of the batches that are windows.
         phases: what to draw when.
         seed, num_workers: of the loaders.
+        remix: whether every epoch has new mixtures of the sources of the manifest of mode max.
+        augment: what is done to mixtures after loading.
+        accumulate: batches that one process takes for one update.
+        rank, world: this process and the number of processes.
     """
 
     def __init__(
@@ -71,24 +77,42 @@ class TrainingData:
         phases: Sequence[Phase],
         seed: int,
         num_workers: int,
+        remix: bool = False,
+        augment: Optional[AugmentConfig] = None,
+        accumulate: int = 1,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        cuts = [cut for mode in modes for cut in read_cuts(cuts_path(folder, "train", mode))]
-        self.phases, self.seed = phases, seed
+        listed = ["max"] if remix else modes
+        cuts = [cut for mode in listed for cut in read_cuts(cuts_path(folder, "train", mode))]
+        self.phases, self.seed, self.accumulate = phases, seed, accumulate
         self.crop_share = 0.0 if crop is None else crop_share
         self.loaders: Dict[str, TrainLoader] = {}
+        augmenter = None if augment is None else Augmenter(augment, seed)
         for phase in phases:
-            chosen = filter_cuts(cuts, "opposite" if phase.name == "opposite" else "all")
             for kind in self.kinds(phase):
-                windows = kind == "windows"
+                opposite, words = phase.name == "opposite", kind != "windows"
                 longest = crop and max_duration
                 if kind == "sources":
                     longest = asr_longest or longest
+                chosen: Union[Sequence[Cut], Remixer]
+                if remix:
+                    other = seed + len(self.loaders)  # so that each loader has other mixtures
+                    limit = longest if words else None
+                    chosen = Remixer(cuts, modes, other, opposite, words, limit)
+                else:
+                    chosen = filter_cuts(cuts, "opposite" if opposite else "all")
+                    chosen = with_words(chosen, longest) if words else chosen
                 self.loaders[f"{phase.name}-{kind}"] = make_train_loader(
-                    chosen if windows else with_words(chosen, longest),
+                    chosen,
                     max_duration,
                     seed,
                     num_workers,
-                    crop if windows else None,
+                    crop=None if words else crop,
+                    augment=augmenter,
+                    group=accumulate * world,
+                    rank=rank,
+                    world=world,
                 )
 
     def kinds(self, phase: Phase) -> List[str]:
@@ -103,15 +127,20 @@ class TrainingData:
         draw = np.random.default_rng([self.seed, step]).uniform()
         return kinds[-1] if draw < self.crop_share else kinds[0]
 
-    def batches(self, step: int) -> Iterator[Tuple[str, MixtureBatch]]:
-        """All batches from ``step`` on, each with its kind."""
+    def updates(self, step: int) -> Iterator[Tuple[str, List[MixtureBatch]]]:
+        """What each update from ``step`` on learns from, all of one kind."""
         for phase in self.phases:
             streams = {
                 kind: endless(self.loaders[f"{phase.name}-{kind}"]) for kind in self.kinds(phase)
             }
             for now in range(max(phase.start, step), phase.stop):
                 kind = self.kind_at(now, phase)
-                yield kind, next(streams[kind])
+                yield kind, [next(streams[kind]) for _ in range(self.accumulate)]
+
+    def largest(self) -> Iterator[Tuple[str, MixtureBatch]]:
+        """The largest batch of each loader, with its kind."""
+        for name, loader in self.loaders.items():
+            yield name.split("-")[1], loader.largest()
 
     def state_dict(self) -> Dict[str, Any]:
         """Where the loaders stand."""

@@ -1,28 +1,35 @@
 """Train UME: mixture cuts and a lang folder in, an experiment folder out.
 
 A run that was stopped goes on from its last checkpoint when the same command is given again, and
-ends with the weights an undisturbed run ends with.
+ends with the weights an undisturbed run ends with. Under torchrun several processes share the
+batches of each update.
 """
 
-import json
+import math
 import shlex
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 import yaml
-from torch.utils.tensorboard import SummaryWriter
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from ume.activity import SAMPLING_RATE
+from ume.compat import CPU_AUTOCAST, make_grad_scaler
+from ume.dataset.augment import AugmentConfig
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
 from ume.environment import environment
 from ume.errors import UmeError
 from ume.files import existing, write_json, write_text
 from ume.losses.joint import JointLoss
+from ume.models.files import take_parts
 from ume.models.ume import UME, UMEConfig
 from ume.pretrained import initialise
 from ume.stage import lock_folder
@@ -35,8 +42,10 @@ from ume.training.checkpoint import (
 )
 from ume.training.data import TrainingData, make_phases, valid_batches
 from ume.training.guide import leaky_sources
+from ume.training.journal import Journal
+from ume.training.processes import Processes, join, random_state, set_random_state
 from ume.training.schedule import parameter_groups, rate_at
-from ume.training.validation import encode_texts, summary, validate
+from ume.training.validation import Tokens, encode_texts, summary, validate
 
 
 @dataclass
@@ -53,14 +62,25 @@ class Config:
     """The network and its loss."""
     encoder_weights: Optional[str] = None
     """Pretrained weights of the encoder: a file, a folder, or `auto`; none: from scratch."""
+    initialize_from: Optional[str] = None
+    """Experiment folder whose averaged model is the start of the parts named below."""
+    initialize_parts: List[str] = field(default_factory=lambda: ["encoder", "rwse", "asr"])
+    """Parts that start from that model: encoder, rwse, diarization, separation, asr."""
     train_modes: List[str] = field(default_factory=lambda: ["max", "part"])
     """Mixture modes to train on, together."""
+    remix: bool = False
+    """New mixtures every epoch: the sources of the training mixtures, each at its level, are dealt
+    into new groups; the folder must have the mode max."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Speed, rooms and noise of training mixtures."""
     valid_mode: str = "max"
     """Mixture mode to validate on."""
     steps: int = 2000
     """Updates of the weights."""
     max_duration: float = 10.0
     """Seconds of mixture in a batch."""
+    accumulate: int = 1
+    """Batches of one process that make up an update."""
     crop: Optional[float] = None
     """Length (s) of windows of mixtures, for diarization and separation: more voices a second of
     training. Whole mixtures, for all tasks, are then those of at most max_duration."""
@@ -78,6 +98,9 @@ class Config:
     falls from one to zero, and the separated voices otherwise."""
     opposite_sex_steps: int = 0
     """Steps after asr_steps that see opposite-sex pairs only: a curriculum for separation."""
+    precision: str = "float32"
+    """Of the network's arithmetic: float32, bf16, or fp16 (GPUs only). Weights, features, filter
+    banks, norms and losses stay in float32."""
     rate: float = 1e-3
     """Peak learning rate of the heads."""
     encoder_rate: float = 1e-4
@@ -92,12 +115,21 @@ class Config:
     """Steps between validations."""
     valid_mixtures: int = 40
     """Mixtures of the dev part to validate on."""
+    best_by: str = "loss"
+    """Figure of validation that tells which models are best: loss, der, si_sdri, ter, or the loss
+    of one task (diarization, separation, asr)."""
+    keep_best: int = 1
+    """Best models to keep."""
+    patience: int = 0
+    """Validations in a row without a new best model after which the run ends; 0: never."""
     save_every: int = 100
     """Steps between checkpoints."""
     keep: int = 3
     """Checkpoints to keep."""
     average_every: int = 10
     """Steps between two models that enter the running mean."""
+    average: str = "last"
+    """Whose mean is handed on: `last`, the models of the last steps, or `best`, the best ones."""
     average_last: float = 0.1
     """Share of the steps, at the end, whose mean model is handed on."""
     log_every: int = 20
@@ -110,11 +142,41 @@ class Config:
     """Threads of the arithmetic; 0: as many as there are cores."""
 
 
+MOST_SKIPPED = 20  # updates in a row; a run that never has a finite gradient is broken
+
+
+def best_name(config: Config, step: int) -> str:
+    """The file of a best model, that of ``step``: icefall's name where there is one only."""
+    return f"best-valid-{config.best_by}" + f"-{step}" * (config.keep_best > 1) + ".pt"
+
+
+class LossOfBatch(nn.Module):
+    """The model and its loss in one forward: what DistributedDataParallel wraps."""
+
+    def __init__(self, model: UME, precision: str) -> None:
+        super().__init__()
+        self.model = model
+        self.lower = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+    def forward(
+        self, kind: str, batch: MixtureBatch, tokens: Tokens, guide: Optional[Tensor]
+    ) -> Tuple[Tensor, JointLoss]:
+        """The total, first, for DistributedDataParallel to find, and all of the loss."""
+        dtype = self.lower or torch.bfloat16
+        with torch.autocast(batch.audio.device.type, dtype, enabled=self.lower is not None):
+            if kind == "sources":
+                loss = self.model.source_loss(batch, tokens)
+            else:
+                output = self.model(batch.audio, batch.audio_lens, guide, words=kind == "whole")
+                loss = self.model.loss(output, batch, tokens)
+        return loss.total, loss
+
+
 class Trainer:
     """One training run; its state is what a checkpoint holds."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, processes: Processes) -> None:
+        self.config, self.processes = config, processes
         self.folder = Path(config.exp)
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
@@ -124,7 +186,18 @@ class Trainer:
         self.encoder_hash = ""
         if config.encoder_weights:
             self.encoder_hash = initialise(self.model.encoder, config.encoder_weights)
-        self.average = {name: value.double() for name, value in self.model.state_dict().items()}
+        if config.initialize_from:
+            take_parts(self.model, config.initialize_from, config.initialize_parts)
+        self.model.to(processes.device)
+        self.module: nn.Module = LossOfBatch(self.model, config.precision)
+        if processes.world > 1:
+            # each kind of batch leaves some head out
+            self.module = DistributedDataParallel(self.module, find_unused_parameters=True)
+            torch.manual_seed(config.seed + processes.rank)
+        self.average = {
+            name: value.to(torch.float64, copy=True)
+            for name, value in self.model.state_dict().items()
+        }
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.encoder_rate, config.rate, config.weight_decay),
             betas=(0.9, 0.98),
@@ -139,42 +212,82 @@ class Trainer:
             make_phases(config.steps, config.asr_steps, config.opposite_sex_steps),
             config.seed,
             config.num_workers,
+            config.remix,
+            config.augment,
+            config.accumulate,
+            processes.rank,
+            processes.world,
         )
+        # without effect unless the precision is fp16, whose gradients vanish unless scaled up
+        self.scaler = make_grad_scaler(config.precision == "fp16")
         self.step = 0
         self.averaged = 0
-        self.skipped = 0
+        self.skipped = self.skipped_in_a_row = 0
         self.seconds = 0.0
-        self.best_loss = float("inf")
+        self.best: List[List[float]] = []  # cost and step of the best models, best first
+        self.stale = 0  # validations since the best one
 
     def state(self) -> Dict[str, Any]:
-        """Everything that the rest of the run depends on."""
+        """Everything that the rest of the run depends on; all processes must ask together."""
         return {
             "model": self.model.state_dict(),
             "model_avg": self.average,
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "sampler": self.data.state_dict(),
-            "rng": torch.get_rng_state(),
+            "rng": self.processes.gather(random_state()),
             "step": self.step,
             "averaged": self.averaged,
             "skipped": self.skipped,
             "seconds": self.seconds,
-            "best_loss": self.best_loss,
+            "best": self.best,
+            "stale": self.stale,
         }
 
     def load_state(self, state: Dict[str, Any]) -> None:
         """Go on from :meth:`state`."""
+        if len(state["rng"]) != self.processes.world:
+            raise UmeError(
+                f"{self.folder} was trained by {len(state['rng'])} processes and now there are "
+                f"{self.processes.world}; go on with as many"
+            )
         self.model.load_state_dict(state["model"])
-        self.average = state["model_avg"]
+        for name, value in self.average.items():
+            value.copy_(state["model_avg"][name])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
         self.data.load_state_dict(state["sampler"])
-        torch.set_rng_state(state["rng"])
+        set_random_state(state["rng"][self.processes.rank])
         self.step, self.averaged = state["step"], state["averaged"]
         self.skipped, self.seconds = state["skipped"], state["seconds"]
-        self.best_loss = state["best_loss"]
+        self.best, self.stale = state["best"], state["stale"]
 
-    def save(self) -> None:
-        """Write a checkpoint; drop the oldest ones, but the one averaging starts from."""
-        save_checkpoint(self.folder / f"checkpoint-{self.step}.pt", self.state())
+    def save(self, name: str) -> None:
+        """Write a checkpoint."""
+        state = self.state()
+        if self.processes.first:
+            save_checkpoint(self.folder / name, state)
+
+    def keep_best(self, scores: Dict[str, float]) -> None:
+        """Save the model if it is among the best, and delete what it takes the place of."""
+        name = f"valid/{self.config.best_by}"
+        if name not in scores:
+            known = ", ".join(key.split("/")[1] for key in scores if key != "valid/one_label")
+            raise UmeError(f"--best_by {self.config.best_by}: validation gives {known}")
+        cost = -scores[name] if self.config.best_by == "si_sdri" else scores[name]
+        rank = sum(before <= cost for before, _ in self.best)
+        self.stale = 0 if rank == 0 else self.stale + 1
+        if rank >= self.config.keep_best:
+            return
+        self.best.insert(rank, [cost, self.step])
+        dropped = self.best[self.config.keep_best :]
+        del self.best[self.config.keep_best :]
+        self.save(best_name(self.config, self.step))
+        for _, step in dropped if self.processes.first and self.config.keep_best > 1 else []:
+            (self.folder / best_name(self.config, round(step))).unlink(missing_ok=True)
+
+    def drop_old(self) -> None:
+        """Delete the oldest checkpoints, but not the one that averaging starts from."""
         needed = self.average_from()
         old = [path for step, path in find_checkpoints(self.folder) if step != needed]
         for path in old[: -self.config.keep]:
@@ -187,68 +300,141 @@ class Trainer:
     def train(self) -> None:
         """Run the steps that are left."""
         config = self.config
-        writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step + 1)
+        journal = Journal(self.folder, self.step, config.steps) if self.processes.first else None
         valid = valid_batches(config.data, config.valid_mode, config.valid_mixtures)
-        curves = Curves(self.folder / "metrics.jsonl", self.step, writer)
-        bar = tqdm(
-            total=config.steps,
-            initial=self.step,
-            unit="step",
-            mininterval=1.0 if sys.stderr.isatty() else 30.0,
-            dynamic_ncols=True,
-        )
         begun, before = time.monotonic(), self.seconds
         self.model.train()
-        for kind, batch in self.data.batches(self.step):
-            loss, norm = self.update(kind, batch)
+        if self.processes.device.type == "cuda" and self.step == 0:
+            self.scan_largest()
+        for kind, batches in self.data.updates(self.step):
+            values = self.update(kind, batches)
             self.step += 1
             self.seconds = before + time.monotonic() - begun
-            bar.update()
             if self.step % config.log_every == 0:
-                bar.set_postfix_str(f"loss {float(loss.total):.3f}", refresh=False)
-                curves.add(self.step, self.describe(loss, norm))
-            if self.step % config.valid_every == 0 or self.step == config.steps:
-                scores = validate(self.model, valid, self.tokenizer)
-                curves.add(self.step, {**scores, **self.layer_weights()})
-                tqdm.write(f"step {self.step}: {summary(scores)}", file=sys.stderr)
-                if scores["valid/loss"] < self.best_loss:
-                    self.best_loss = scores["valid/loss"]
-                    save_checkpoint(self.folder / "best-valid-loss.pt", self.state())
-            if self.saves_now():
-                self.save()
-        bar.close()
-        writer.close()
+                values = self.processes.mean(values)
+                if journal:
+                    journal.add(self.step, values)
+            if journal:
+                journal.advance(values["train/loss"])
+            if self.validates_at(self.step):
+                scores = self.validate(valid) if journal else {}
+                if journal:
+                    journal.add(self.step, {**scores, **self.layer_weights()})
+                    journal.say(f"step {self.step}: {summary(scores)}")
+                self.keep_best(self.processes.gather(scores)[0])
+            ended = bool(config.patience) and self.stale >= config.patience
+            if self.saves_now() or ended:
+                self.save(f"checkpoint-{self.step}.pt")
+                if journal:
+                    self.drop_old()
+            if ended:
+                break
+        if journal:
+            journal.close()
+
+    def scan_largest(self) -> None:
+        """Try the largest batches first: better out of memory now than in the night."""
+        before = random_state()
+        for kind, batch in self.data.largest():
+            try:
+                total, _ = self.module(kind, *self.inputs(kind, batch))
+                total.backward()
+            except RuntimeError as error:
+                if "out of memory" not in str(error):
+                    raise
+                raise UmeError(
+                    f"{len(batch.ids)} mixtures of {batch.audio.shape[1] / SAMPLING_RATE:.1f} s do "
+                    "not fit into memory; lower --max_duration, or set "
+                    "--model.encoder.checkpointing true"
+                ) from None
+            self.optimizer.zero_grad(set_to_none=True)
+        set_random_state(before)
+
+    def validate(self, valid: List[MixtureBatch]) -> Dict[str, float]:
+        """Figures of the model as it is now."""
+        device = self.processes.device
+        return validate(self.model, (batch.to(device) for batch in valid), self.tokenizer)
+
+    def validates_at(self, step: int) -> bool:
+        """Whether the model is validated after ``step`` updates."""
+        return step % self.config.valid_every == 0 or step == self.config.steps
 
     def saves_now(self) -> bool:
         """Whether this step ends with a checkpoint."""
         step, config = self.step, self.config
         return step % config.save_every == 0 or step in (config.steps, self.average_from())
 
-    def update(self, kind: str, batch: MixtureBatch) -> "tuple[JointLoss, float]":
-        """One step of the optimiser; a step whose gradient is not finite changes nothing."""
+    def update(self, kind: str, batches: List[MixtureBatch]) -> Dict[str, float]:
+        """One step of the optimiser; what the log says of it.
+
+        A step whose gradient is not finite changes nothing; its batches are saved.
+        """
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self.rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        values: Dict[str, float] = {}
+        for number, batch in enumerate(batches, start=1):
+            last = number == len(batches)
+            with nullcontext() if last or self.processes.world == 1 else self.module.no_sync():  # type: ignore[operator]
+                total, loss = self.module(kind, *self.inputs(kind, batch))
+                if last and self.validates_at(self.step + 1):
+                    values.update(self.gradient_norms(loss))
+                self.scaler.scale(total / len(batches)).backward()
+            for name, value in self.describe(loss).items():
+                values[name] = values.get(name, 0.0) + value / len(batches)
+        self.scaler.unscale_(self.optimizer)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), config.clip))
+        if math.isfinite(norm):
+            self.scaler.step(self.optimizer)
+            self.skipped_in_a_row = 0
+        else:
+            self.skip(batches)
+        self.scaler.update()
+        if (self.step + 1) % config.average_every == 0:
+            self.averaged += 1
+            if self.processes.first:
+                update_average(self.average, self.model.state_dict(), self.averaged)
+        return {**values, "train/norm": norm, "train/rate": self.optimizer.param_groups[-1]["lr"]}
+
+    def inputs(
+        self, kind: str, batch: MixtureBatch
+    ) -> Tuple[MixtureBatch, Tokens, Optional[Tensor]]:
+        """What the loss is computed from: the batch, its tokens, and true sources as a guide."""
+        batch = batch.to(self.processes.device)
         tokens = encode_texts(batch, self.tokenizer)
         if kind == "sources":
             heard = leaky_sources(batch, self.step / self.config.asr_steps)
-            loss = self.model.source_loss(replace(batch, sources=heard), tokens)
-        else:
-            guide = leaky_sources(batch) if kind == "whole" and self.guides() else None
-            output = self.model(batch.audio, batch.audio_lens, guide, words=kind == "whole")
-            loss = self.model.loss(output, batch, tokens)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip))
-        if norm != norm or norm == float("inf"):
-            self.skipped += 1
-            tqdm.write(f"step {self.step}: gradient not finite, skipped", file=sys.stderr)
-        else:
-            self.optimizer.step()
-        if (self.step + 1) % config.average_every == 0:
-            self.averaged += 1
-            update_average(self.average, self.model.state_dict(), self.averaged)
-        return loss, norm
+            return replace(batch, sources=heard), tokens, None
+        guide = leaky_sources(batch) if kind == "whole" and self.guides() else None
+        return batch, tokens, guide
+
+    def skip(self, batches: List[MixtureBatch]) -> None:
+        """Count an update that was not made, and keep what led to it."""
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        kept = self.folder / "not_finite"
+        kept.mkdir(exist_ok=True)
+        for number, batch in enumerate(batches):
+            name = f"step-{self.step + 1}-process-{self.processes.rank}-batch-{number}.pt"
+            save_checkpoint(kept / name, vars(batch))
+        where = f"step {self.step + 1}: the gradient is not finite"
+        if self.skipped_in_a_row == MOST_SKIPPED:
+            raise UmeError(
+                f"{where}, for the {MOST_SKIPPED}th time in a row; lower --rate and "
+                f"--encoder_rate, or look into the batches in {kept}"
+            )
+        tqdm.write(f"{where}; skipped, its batches are in {kept}", file=sys.stderr)
+
+    def gradient_norms(self, loss: JointLoss) -> Dict[str, float]:
+        """Norm of each task's own gradient, before weighting, on the shared encoder."""
+        shared = [p for p in self.model.encoder.parameters() if p.requires_grad]
+        norms: Dict[str, float] = {}
+        for task, value in loss.tasks.items() if shared else ():
+            gradients = torch.autograd.grad(value, shared, retain_graph=True, allow_unused=True)
+            parts = [gradient.norm() for gradient in gradients if gradient is not None]
+            norms[f"train/encoder_norm/{task}"] = float(torch.stack(parts).norm())
+        return norms
 
     def guides(self) -> bool:
         """Draw whether this step's recogniser is shown the true sources."""
@@ -262,11 +448,13 @@ class Trainer:
             return rate_at(self.step, asr_steps, self.config.warmup)
         return rate_at(self.step - asr_steps, self.config.steps - asr_steps, self.config.warmup)
 
-    def describe(self, loss: JointLoss, norm: float) -> Dict[str, float]:
-        """What the log says of a training step."""
-        values = {f"train/{task}": float(value) for task, value in loss.tasks.items()}
-        rate = self.optimizer.param_groups[-1]["lr"]
-        return {"train/loss": float(loss.total), **values, "train/norm": norm, "train/rate": rate}
+    def describe(self, loss: JointLoss) -> Dict[str, float]:
+        """The loss, and each task's share of it before and after weighting."""
+        values = {"train/loss": float(loss.total.detach())}
+        for task, value in loss.tasks.items():
+            values[f"train/{task}"] = float(value.detach())
+            values[f"train/weighted/{task}"] = loss.weights[task] * values[f"train/{task}"]
+        return values
 
     def layer_weights(self) -> Dict[str, float]:
         """Every task's layer weights as scalars for the log."""
@@ -277,32 +465,28 @@ class Trainer:
         }
 
 
-class Curves:
-    """Scalars over steps, to ``metrics.jsonl`` and to TensorBoard.
-
-    Lines after the step from which a run goes on are dropped: they will be written again.
-    """
-
-    def __init__(self, path: Path, step: int, writer: SummaryWriter) -> None:
-        self.path, self.writer = path, writer
-        lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        write_text(path, "".join(line + "\n" for line in kept))
-
-    def add(self, step: int, values: Dict[str, float]) -> None:
-        """Append one line."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
-
-
 def record_run(config: Config, folder: Path) -> None:
     """``config.yaml``, ``command.sh`` and ``env.json``: how to make this again."""
     write_text(folder / "config.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
     command = "ume " + " ".join(shlex.quote(word) for word in sys.argv[1:])
     write_text(folder / "command.sh", f"#!/usr/bin/env bash\n{command}\n")
     write_json(folder / "env.json", environment())
+
+
+def check(config: Config) -> None:
+    """One line for options that cannot be."""
+    if config.average not in ("last", "best"):
+        raise UmeError(f"--average {config.average}: give last or best")
+    if config.patience and config.average == "last":
+        raise UmeError("with --patience a run has no known end; give --average best as well")
+    if config.precision not in ("float32", "bf16", "fp16"):
+        raise UmeError(f"--precision {config.precision}: give float32, bf16 or fp16")
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise UmeError("--precision fp16 needs a GPU; give bf16 or float32")
+    if config.precision == "bf16" and not (CPU_AUTOCAST or torch.cuda.is_available()):
+        raise UmeError("--precision bf16 on a CPU needs torch 2 (utils/setup.sh --stack torch2)")
+    if min(config.keep_best, config.accumulate) < 1:
+        raise UmeError("--keep_best and --accumulate must be at least 1")
 
 
 def check_same_run(config: Config, folder: Path) -> None:
@@ -322,28 +506,44 @@ def check_same_run(config: Config, folder: Path) -> None:
 def main(config: Config) -> None:
     """Train, or go on with, ``config.exp``."""
     folder = Path(config.exp)
+    check(config)
     existing(config.data, "steps/simulate.sh")
     config.model.vocab_size = Tokenizer(existing(config.lang, "steps/prepare_lang.sh")).vocab_size
     folder.mkdir(parents=True, exist_ok=True)
-    with lock_folder(folder):
+    processes = join()
+    try:
+        with lock_folder(folder) if processes.first else nullcontext():
+            run(config, folder, processes)
+    finally:
+        processes.close()
+
+
+def run(config: Config, folder: Path, processes: Processes) -> None:
+    """Train in a folder that nobody else writes to."""
+    if processes.first:
         check_same_run(config, folder)
         record_run(config, folder)
-        trainer = Trainer(config)
-        checkpoint = latest_checkpoint(folder)
-        if checkpoint:
-            trainer.load_state(load_checkpoint(checkpoint))
+    trainer = Trainer(config, processes)
+    processes.wait()
+    checkpoint = latest_checkpoint(folder)
+    if checkpoint:
+        trainer.load_state(load_checkpoint(checkpoint))
+        if processes.first:
             print(f"going on from {checkpoint}", file=sys.stderr)
-        trainer.train()
-        write_json(
-            folder / "train.json",
-            {
-                "steps": trainer.step,
-                "seconds": trainer.seconds,
-                "skipped_steps": trainer.skipped,
-                "parameters": sum(p.numel() for p in trainer.model.parameters()),
-                "encoder_parameters": sum(p.numel() for p in trainer.model.encoder.parameters()),
-                "encoder_weights_sha256": trainer.encoder_hash,
-                "best_valid_loss": trainer.best_loss,
-            },
-        )
-        write_json(folder / "layer_weights.json", trainer.model.layer_weights())
+    trainer.train()
+    if not processes.first:
+        return
+    write_json(
+        folder / "train.json",
+        {
+            "steps": trainer.step,
+            "seconds": trainer.seconds,
+            "processes": processes.world,
+            "skipped_steps": trainer.skipped,
+            "parameters": sum(p.numel() for p in trainer.model.parameters()),
+            "encoder_parameters": sum(p.numel() for p in trainer.model.encoder.parameters()),
+            "encoder_weights_sha256": trainer.encoder_hash,
+            f"best_valid_{config.best_by}": trainer.best[0][0] if trainer.best else None,
+        },
+    )
+    write_json(folder / "layer_weights.json", trainer.model.layer_weights())

@@ -1,6 +1,6 @@
 """What a model is worth on a few dev mixtures, between training steps."""
 
-from typing import Dict, Iterable, List, Optional
+from typing import Dict, Iterable, List, Mapping, Optional
 
 import torch
 from kaldialign import edit_distance
@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
+from ume.losses.costs import SI_SDR_SCALE
+from ume.losses.joint import TaskCost
 from ume.metrics.frame_der import frame_der
 from ume.metrics.permutations import best_permutation
 from ume.metrics.results import DiarizationErrors
@@ -31,16 +33,20 @@ def validate(
     """Losses (means over batches), DER at threshold 0.5 (%), SI-SDRi (dB), token error rate (%).
 
     SI-SDRi is of the separation head under its own best permutation, over the whole signal.
+    ``one_label`` is the share of mixtures (%) whose heads all have the same best permutation.
     """
     training = model.training
     model.eval()
     sums: Dict[str, float] = {}
     count, tokens_wrong, tokens_all = 0, 0, 0
     activity = DiarizationErrors()
+    agree: List[bool] = []
     for batch in batches:
         tokens = encode_texts(batch, tokenizer)
         output = model(batch.audio, batch.audio_lens)
-        loss = model.loss(output, batch, tokens)
+        costs = model.costs(output, batch, tokens)
+        loss = model.joint_loss(costs)
+        agree += heads_agree(costs)
         values = {"loss": loss.total, **loss.tasks}
         for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + float(value)
@@ -53,13 +59,27 @@ def validate(
             tokens_wrong, tokens_all = tokens_wrong + wrong, tokens_all + total
     model.train(training)
     result = {f"valid/{name}": value / max(count, 1) for name, value in sums.items()}
+    if agree:
+        result["valid/one_label"] = 100 * sum(agree) / len(agree)
     if activity.total:
         result["valid/der"] = 100 * activity.rate
     if "valid/separation" in result:
-        result["valid/si_sdri"] = -10 * result["valid/separation"]
+        scale = SI_SDR_SCALE if model.config.loss.normalised else 1.0
+        result["valid/si_sdri"] = -scale * result["valid/separation"]
     if tokens_all:
         result["valid/ter"] = 100 * tokens_wrong / tokens_all
     return result
+
+
+def heads_agree(costs: Mapping[str, TaskCost]) -> List[bool]:
+    """Whether all heads have the same best permutation, for each clip with all its references.
+
+    Where it is not so, one permutation for all heads costs some of them.
+    """
+    perms = [best_permutation(cost.cost)[0] for cost in costs.values()]
+    same = torch.stack([(perm == perms[0]).all(dim=1) for perm in perms]).all(dim=0)
+    whole = torch.stack([cost.exists.all(dim=1) for cost in costs.values()]).all(dim=0)
+    return list(same[whole].tolist())
 
 
 def summary(scores: Dict[str, float]) -> str:

@@ -1,0 +1,82 @@
+"""Dynamic mixing: new groups of the same sources, by the rules of the static mixtures."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ume.dataset.loader import make_train_loader
+from ume.dataset.mixtures import load_example, num_samples, read_cuts, tracks_of
+from ume.mixing.remix import Plan, Remixer
+
+
+@pytest.fixture(scope="module")
+def cuts(mixtures: Path) -> list:
+    return read_cuts(mixtures / "cuts_train_max.jsonl.gz")
+
+
+def test_an_epoch_deals_every_source_once_per_mode_and_speakers_differ(cuts):
+    remixer = Remixer(cuts, ["max", "part"], seed=0)
+    plans = remixer.plans(0)
+    assert len(plans) == 2 * len(cuts)
+    for mode in ("max", "part"):
+        used = Counter(s for plan in plans if plan.mode == mode for s in plan.sources)
+        assert sum(used.values()) == remixer.size * len(cuts) and max(used.values()) <= 2
+    for plan in plans:
+        assert len({remixer.speakers[source] for source in plan.sources}) == remixer.size
+
+
+def test_epochs_and_seeds_differ_and_the_same_are_the_same(cuts):
+    first = Remixer(cuts, ["max"], seed=0)
+    assert first.plans(3) == Remixer(cuts, ["max"], seed=0).plans(3)
+    assert first.plans(3) != first.plans(4)
+    assert first.plans(3) != Remixer(cuts, ["max"], seed=1).plans(3)
+
+
+@pytest.mark.parametrize("mode", ["max", "min", "part"])
+def test_what_is_made_of_a_static_mixture_s_plan_is_that_mixture(mixtures, cuts, mode):
+    remixer = Remixer(cuts, [mode], seed=0)
+    static = read_cuts(mixtures / f"cuts_train_{mode}.jsonl.gz")[1]
+    starts = tuple(round(track.offset * 16000) for track in tracks_of(static))
+    sources = tuple(range(remixer.size, 2 * remixer.size))
+    plan = Plan(mode, sources, starts, num_samples(static))
+    made = remixer.cut(plan)
+    assert made.id == static.id and num_samples(made) == plan.num_samples
+    ours, theirs = load_example(made), load_example(static)
+    assert np.array_equal(ours.audio, theirs.audio)
+    assert np.array_equal(ours.sources, theirs.sources)
+    assert np.array_equal(ours.activity, theirs.activity)
+    assert ours.texts == theirs.texts
+
+
+def test_lengths_are_foretold(cuts):
+    remixer = Remixer(cuts, ["max", "min", "part"], seed=5)
+    for plan in remixer.plans(0)[::5]:
+        assert num_samples(remixer.cut(plan)) == plan.num_samples
+
+
+def test_only_what_is_asked_for(cuts):
+    everything = Remixer(cuts, ["max", "min"], seed=0).plans(0)
+    remixer = Remixer(cuts, ["max", "min"], seed=0, opposite_sex=True, words=True, longest=4.0)
+    plans = remixer.plans(0)
+    assert 0 < len(plans) < len(everything) and set(plans) <= set(everything)
+    for plan in plans:
+        cut = remixer.cut(plan)
+        assert plan.mode == "max" and cut.duration <= 4.0
+        assert {supervision.gender for supervision in cut.supervisions} == {"F", "M"}
+
+
+def test_a_loader_has_new_mixtures_every_epoch_and_goes_on_where_it_was(cuts):
+    loader = make_train_loader(Remixer(cuts, ["max"], seed=0), 8.0, num_workers=1)
+    first = [batch.ids for batch in loader]
+    assert loader.epoch == 1
+    second = []
+    for batch in loader:
+        second.append(batch.ids)
+        if len(second) == 2:
+            state = loader.state_dict()
+    assert sorted(sum(first, [])) != sorted(sum(second, []))
+    again = make_train_loader(Remixer(cuts, ["max"], seed=0), 8.0)
+    again.load_state_dict(state)
+    assert [batch.ids for batch in again] == second[2:]
