@@ -26,6 +26,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "validate": ("ume.dataset.validate", "check a manifest of mixture cuts"),
     "prepare-lang": ("ume.decoding.lang", "tokens, lexicon, L, G and HLG"),
     "train": ("ume.training.train", "train a model"),
+    "torchrun": ("ume.training.torchrun", "train in several processes: torchrun, on every torch"),
     "average": ("ume.training.average", "average checkpoints into a model to hand on"),
     "infer": ("ume.inference.infer", "model + cuts -> hypothesis folder"),
     "tune": ("ume.inference.tune", "choose threshold and median filter on dev"),
@@ -34,6 +35,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "tune-decoding": ("ume.decoding.tune", "choose the blank penalty of decoding on dev"),
     "cascade": ("ume.inference.cascade", "Whisper's own decoder on separated voices"),
     "score": ("ume.scoring.score", "hypothesis folder -> scores"),
+    "compare": ("ume.scoring.compare", "differences between experiments, with paired intervals"),
     "plot": ("ume.report.plot", "timelines, spectrograms, layer weights, learning curves"),
     "report": ("ume.report.report", "scores -> RESULTS.md"),
 }

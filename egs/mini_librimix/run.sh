@@ -8,6 +8,7 @@ librispeech=
 alignments=
 split=
 conf=
+overlay=
 encoder=auto
 steps=
 num_speakers=2
@@ -35,6 +36,7 @@ Model:
   --encoder KIND            auto, whisper or e-branchformer; auto takes Whisper's weights where
                             they can be found and trains an E-Branchformer where not
   --conf FILE               options of 'ume train'; default: conf/<corpus>_<encoder>.yaml
+  --overlay FILE            options that are put over the config's (conf/ablations/)
   --steps N                 updates, instead of the config's
   --seed N                  of everything: voices, sentences, mixtures, weights, batches
 Run:
@@ -57,7 +59,7 @@ case $encoder in
 auto | whisper | e-branchformer) ;;
 *) die "option --encoder takes auto, whisper or e-branchformer, not '$encoder'" ;;
 esac
-for name in librispeech alignments split conf data exp publish; do
+for name in librispeech alignments split conf overlay data exp publish; do
   [[ -z ${!name} ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
 done
 cd "$recipe"
@@ -110,7 +112,7 @@ fi
 
 if ((stage <= 4 && stop_stage >= 4)); then
   log "stage 4: training"
-  steps/train.sh --conf "$conf" --encoder-weights "$weights" --num-speakers "$num_speakers" \
+  steps/train.sh --conf "$conf" --overlay "$overlay" --encoder-weights "$weights" --num-speakers "$num_speakers" \
     --steps "$steps" --seed "$seed" --force "$force" "$mix" "$lang" "$exp"
 fi
 

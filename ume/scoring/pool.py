@@ -93,6 +93,28 @@ def per_utterance(recordings: List[RecordingScore]) -> str:
     return table.getvalue()
 
 
+def ratios(recordings: List[RecordingScore]) -> Dict[str, Any]:
+    """What the figures are made of, recording by recording: for comparing two experiments.
+
+    Numerators are scaled to the figure's unit; a recording without a figure has a denominator of 0.
+    """
+    return {
+        "recordings": [r.reference.id for r in recordings],
+        "pairs": [r.reference.group for r in recordings],
+        "sexes": [r.reference.sexes for r in recordings],
+        "figures": {str(figure): _columns(recordings, figure) for figure in figures(recordings)},
+    }
+
+
+def _columns(recordings: List[RecordingScore], figure: Figure) -> Dict[str, Any]:
+    results = [recording.results.get(figure) for recording in recordings]
+    return {
+        "unit": figure.unit,
+        "numerators": [round(figure.scale * r.numerator, 6) if r else 0 for r in results],
+        "denominators": [round(r.denominator, 6) if r else 0 for r in results],
+    }
+
+
 def _cell(figure: Figure, result: Optional[Ratio]) -> str:
     return f"{_scaled(figure, result.rate):.4f}" if result and result.denominator else ""
 

@@ -16,7 +16,7 @@ from ume.orphans import die_with_parent
 from ume.scoring import bootstrap
 from ume.scoring.hypothesis import Hypothesis
 from ume.scoring.icefall import write_result_files
-from ume.scoring.pool import SUBSETS, figures, metrics, per_utterance, pooled, select, sizes
+from ume.scoring.pool import SUBSETS, figures, metrics, per_utterance, pooled, ratios, select, sizes
 from ume.scoring.recording import COLLARS, RecordingScore, Task, score_recording
 from ume.scoring.reference import activity_origin
 from ume.scoring.separation import MIN_OVERLAP
@@ -39,14 +39,15 @@ class Config:
     """Hypothesis folder of the separated voices; the controls "sources" and "mixture" are
     scored too where they lie beside it."""
     out: str
-    """Folder for scores.json, per_utterance.csv and words/; its name is the name of the set,
-    <part>_<mode>. Words are not scored in min mode, where texts are longer than the audio."""
+    """Folder for scores.json, ratios.json, per_utterance.csv and words/; its name is the name of
+    the set, <part>_<mode>. Words are not scored in min mode, where texts are longer than the
+    audio."""
     num_jobs: int = 1
     """Number of processes; the scores do not depend on it."""
 
 
 def main(config: Config) -> None:
-    """Write scores.json, per_utterance.csv and words/, and print the main figures."""
+    """Write scores.json, ratios.json, per_utterance.csv and words/, and print the main figures."""
     out = Path(config.out)
     recordings = score_recordings(config)
     suffixes = dict.fromkeys(suffix for r in recordings for suffix in r.transcripts)
@@ -54,6 +55,7 @@ def main(config: Config) -> None:
         transcripts = [t for r in recordings for t in r.transcripts[suffix]]
         write_result_files(out / "words", out.name, suffix, transcripts)
     write_text(out / "per_utterance.csv", per_utterance(recordings))
+    write_json(out / "ratios.json", ratios(recordings))
     write_json(out / "scores.json", scores(config, recordings))
     print("\n".join(summary(recordings)))
 

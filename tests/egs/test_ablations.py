@@ -1,0 +1,44 @@
+"""The ablation script end to end in a smoke size."""
+
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from tests.egs.recipe import RECIPE, Recipe, environment
+from ume.__main__ import VERBS, make_parser
+from ume.training.train import Config
+
+
+def test_one_thing_changes_and_the_table_compares(tmp_path):
+    smoke = Recipe(tmp_path)
+    script, exp = RECIPE / "ablations.sh", tmp_path / "ab lations"
+    options = [word for word in smoke.command()[1:]]
+    options.remove("--exp")
+    options.remove(str(smoke.exp))
+    command = [str(script), "--only", "last-layer", "--exp", str(exp), "--", *options]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert run.returncode == 0, run.stdout + run.stderr
+    forms = {
+        name: yaml.safe_load((exp / name / "config.yaml").read_text())["model"]["rwse"]["form"]
+        for name in ("unchanged", "last-layer")
+    }
+    assert forms == {"unchanged": "per-task", "last-layer": "last"}
+    table = (exp / "ablations.md").read_text()
+    assert "### test_max" in table and "### test_min" in table
+    assert "| unchanged |" in table and "| last-layer |" in table and "all, 6 mixtures" in table
+
+
+def test_every_overlay_is_of_options_that_exist():
+    parser = make_parser("train", Config, VERBS["train"][1])
+    overlays = sorted((RECIPE / "conf" / "ablations").glob("*.yaml"))
+    assert overlays
+    for path in overlays:
+        needed = ["--exp", "e", "--data", "d", "--lang", "l"]
+        parser.parse_args(["--config", str(path), *needed])
+
+
+def test_an_ablation_that_does_not_exist_is_named(tmp_path: Path):
+    command = [str(RECIPE / "ablations.sh"), "--only", "none", "--exp", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert run.returncode == 1 and "conf/ablations/none.yaml" in run.stderr + run.stdout

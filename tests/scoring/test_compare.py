@@ -1,0 +1,85 @@
+"""Paired comparison of experiments."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ume.errors import UmeError
+from ume.scoring.bootstrap import RESAMPLES, difference, interval
+from ume.scoring.compare import Config, main
+
+NAMES = [f"mix{i}" for i in range(60)]
+PAIRS = [f"pair{i % 15}" for i in range(60)]
+SEXES = ["same-sex" if i % 15 < 6 else "opposite-sex" for i in range(60)]
+
+
+def scored(folder: Path, errors: list, names: list = NAMES) -> str:
+    """An experiment whose recording i has ``errors[i]`` of 10 words wrong."""
+    columns = {"unit": "%", "numerators": [100.0 * e for e in errors], "denominators": [10] * 60}
+    ratios = dict(recordings=names, pairs=PAIRS, sexes=SEXES, figures={"cpWER": columns})
+    (folder / "test_max").mkdir(parents=True)
+    (folder / "test_max/ratios.json").write_text(json.dumps(ratios))
+    return str(folder)
+
+
+def compare(*exps: str, **options: str) -> list:
+    out = Path(exps[0]).parent / "table.md"
+    main(Config(list(exps), "test_max", "cpWER", str(out), **options))
+    return out.read_text().splitlines()
+
+
+def test_differences_of_what_is_hard_for_both_are_narrow():
+    rng = np.random.default_rng(0)
+    hard = rng.integers(0, 8, size=60)
+    better = ([*map(float, hard)], [10.0] * 60)
+    worse = ([*map(float, hard + (rng.uniform(size=60) < 0.5))], [10.0] * 60)
+    low, high = difference(better, worse, PAIRS)
+    assert 0 < low < 0.05 < high < 0.1
+    wide = interval(*better, PAIRS)
+    assert high - low < 0.5 * (wide[1] - wide[0])
+    swapped = difference(worse, better, PAIRS)
+    assert swapped == pytest.approx((-high, -low))
+    assert difference(better, better, PAIRS) == (0, 0)
+
+
+def test_difference_is_resampling_of_whole_pairs():
+    first, second = ([1, 4, 2], [10, 10, 5]), ([2, 4, 1], [10, 10, 5])
+    groups = ["a", "b", "b"]
+    rng = np.random.default_rng([0, 2])
+    values = []
+    for draw in rng.integers(2, size=(RESAMPLES, 2)):
+        chosen = [i for g in draw for i in range(3) if groups[i] == "ab"[g]]
+        rates = [sum(t[i] for i in chosen) / sum(b[i] for i in chosen) for t, b in (first, second)]
+        values.append(rates[1] - rates[0])
+    assert difference(first, second, groups) == pytest.approx(np.percentile(values, [2.5, 97.5]))
+
+
+def test_the_table_has_values_differences_and_subsets(tmp_path):
+    base = scored(tmp_path / "base", [2] * 60)
+    lines = compare(base, scored(tmp_path / "other", [3] * 60))
+    assert "| base | 20.0 |" in lines
+    assert "| other | 30.0 (+10.0 [10.0, 10.0]) |" in lines
+    sizes = [line for line in lines if line.endswith("mixtures")]
+    assert sizes == ["all, 60 mixtures", "opposite-sex, 36 mixtures", "same-sex, 24 mixtures"]
+
+
+def test_seeds_of_one_system_are_pooled(tmp_path):
+    base = scored(tmp_path / "base", [2] * 60)
+    seeds = [scored(tmp_path / f"seed{e}", [e] * 60) for e in (1, 2, 6)]
+    lines = compare(base, "joint=" + ",".join(seeds))
+    assert "| joint | 30.0 (+10.0 [10.0, 10.0]) |" in lines
+
+
+def test_what_cannot_be_compared(tmp_path):
+    base = scored(tmp_path / "base", [2] * 60)
+    other = scored(tmp_path / "other", [2] * 60, names=NAMES[::-1])
+    with pytest.raises(UmeError, match="not of the same recordings"):
+        compare(base, other)
+    with pytest.raises(UmeError, match="at least two"):
+        compare(base)
+    with pytest.raises(UmeError, match="steps/score.sh"):
+        compare(base, str(tmp_path / "none"))
+    with pytest.raises(UmeError, match="has none of the figures DER; it has cpWER"):
+        main(Config([base, base], "test_max", "DER"))

@@ -1,0 +1,136 @@
+"""Compare experiments that were scored on the same recordings: differences, with paired intervals.
+
+Several folders of one system, such as its training seeds, are joined by commas; their errors are
+pooled recording by recording.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from ume.errors import UmeError
+from ume.files import existing, read_json, write_text
+from ume.scoring.bootstrap import CONFIDENCE, RESAMPLES, difference
+from ume.scoring.pool import SUBSETS
+
+Counts = Tuple[np.ndarray, np.ndarray]  # numerators and denominators, each (R,)
+
+
+@dataclass
+class Config:
+    """Options of ``ume compare``."""
+
+    exps: List[str]
+    """Experiment folders (`EXP`, or `NAME=EXP,EXP,...` for several seeds of one system); each is
+    compared with the first."""
+    sets: str = "test_max test_min"
+    """Names of the sets, with spaces between."""
+    figures: str = "DER_hypothesis_0.0 SI-SDRi_separated_whole cpWER_separated_1best"
+    """Columns of per_utterance.csv to compare, with spaces between; a set may lack some."""
+    out: str = ""
+    """Markdown file to write; empty: print the tables."""
+
+
+class System:
+    """The scores of one system on one set, its seeds pooled."""
+
+    def __init__(self, given: str, name: str) -> None:
+        title, _, folders = given.rpartition("=")
+        paths = [existing(Path(f) / name / "ratios.json", "steps/score.sh")
+                 for f in folders.split(",")]  # fmt: skip
+        self.title = title or Path(folders).name
+        self.seeds = [read_json(path) for path in paths]
+        self.first, self.path = self.seeds[0], paths[0]
+        for path, other in zip(paths, self.seeds):
+            self.check(path, other)
+
+    def check(self, path: Path, other: Dict[str, Any]) -> None:
+        """Refuse scores of other recordings."""
+        if other["recordings"] != self.first["recordings"]:
+            raise UmeError(
+                f"{path} and {self.path} are not of the same recordings; use the same cuts"
+            )
+
+    def counts(self, figure: str, chosen: np.ndarray) -> Optional[Counts]:
+        """Of the ``chosen`` (R,) recordings; None where the figure was not scored."""
+        columns = [seed["figures"].get(figure) for seed in self.seeds]
+        if not all(columns):
+            return None
+        top, bottom = (
+            np.sum([column[side] for column in columns], axis=0)[chosen]
+            for side in ("numerators", "denominators")
+        )
+        return (top, bottom) if bottom.sum() else None
+
+
+def main(config: Config) -> None:
+    """Write or print a table for each set and subset."""
+    if len(config.exps) < 2:
+        raise UmeError("--exps: name at least two experiments")
+    parts = [compare(config, name) for name in config.sets.split()]
+    text = "\n\n".join(parts) + "\n"
+    if config.out:
+        write_text(config.out, text)
+    print(f"{config.out}: {config.sets}" if config.out else text)
+
+
+def compare(config: Config, name: str) -> str:
+    """The tables of one set as Markdown."""
+    systems = [System(given, name) for given in config.exps]
+    base = systems[0]
+    for system in systems[1:]:
+        base.check(system.path, system.first)
+    figures = [f for f in config.figures.split() if f in base.first["figures"]]
+    if not figures:
+        raise UmeError(
+            f"{base.path} has none of the figures {config.figures}; it has "
+            f"{', '.join(base.first['figures'])}"
+        )
+    blocks = [
+        f"### {name}",
+        f"In brackets: {CONFIDENCE} % interval of the difference to {base.title}, paired bootstrap "
+        f"over speaker pairs, {RESAMPLES} resamples.",
+    ]
+    sexes = np.array(base.first["sexes"])
+    for subset in SUBSETS:
+        chosen = (sexes == subset) if subset != "all" else np.ones(len(sexes), dtype=bool)
+        if chosen.any():
+            blocks.append(f"{subset}, {chosen.sum()} mixtures")
+            blocks.append(table(systems, figures, chosen))
+    return "\n\n".join(blocks)
+
+
+def table(systems: List[System], figures: List[str], chosen: np.ndarray) -> str:
+    """A system per line, a figure per column."""
+    units = [systems[0].first["figures"][figure]["unit"] for figure in figures]
+    heads = [f"{figure.replace('_', ' ')}, {unit}" for figure, unit in zip(figures, units)]
+    lines = ["| system | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(figures)]
+    pairs = np.array(systems[0].first["pairs"])[chosen].tolist()
+    for system in systems:
+        cells = [
+            cell(
+                None if system is systems[0] else systems[0].counts(figure, chosen),
+                system.counts(figure, chosen),
+                pairs,
+                2 if unit == "dB" else 1,
+            )
+            for figure, unit in zip(figures, units)
+        ]
+        lines.append(f"| {system.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell(base: Optional[Counts], counts: Optional[Counts], pairs: List[str], digits: int) -> str:
+    """Such as ``5.9 (+0.5 [0.1, 0.9])``; without a ``base`` the value alone."""
+    if counts is None:
+        return "not run"
+    rate = counts[0].sum() / counts[1].sum()
+    text = f"{rate:.{digits}f}"
+    if base is None:
+        return text
+    change = rate - base[0].sum() / base[1].sum()
+    limits = difference(base, counts, pairs)
+    text += f" ({change:+.{digits}f}"
+    return text + (f" [{limits[0]:.{digits}f}, {limits[1]:.{digits}f}])" if limits else ")")
