@@ -92,7 +92,7 @@ def main() -> None:
     model = UME(UMEConfig(
         num_speakers=speakers,
         vocab_size=tokenizer.vocab_size,
-        separation=SeparationConfig("free", 256, 32, 16, hidden=256, mask="relu"),
+        separation=SeparationConfig("free", 512, 160, 80, hidden=256, mask="relu"),
         asr=RecogniserConfig(dropout=0.0),
     ))  # fmt: skip
     initialise(model.encoder)

@@ -1,5 +1,7 @@
 """What all encoders share: freezing by layer, activation checkpointing."""
 
+import sys
+
 import pytest
 import torch
 
@@ -86,3 +88,9 @@ class Kept:
 
     def unpack(self, x):
         return x
+
+
+def test_a_self_supervised_encoder_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(UmeError, match="needs the package transformers"):
+        build_encoder(EncoderConfig("self-supervised"))

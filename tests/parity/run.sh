@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Our models beside ESPnet's, Asteroid's and OpenAI's, in an environment that this makes.
+# Our models beside ESPnet's, Asteroid's, OpenAI's and Hugging Face's, in an environment that this makes.
 
 set -euo pipefail
 

@@ -15,7 +15,7 @@ from ume.errors import UmeError
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import HOP, LogMel
 from ume.nn.gelu import GELU
-from ume.nn.lengths import num_frames, valid_frames
+from ume.nn.lengths import num_frames, repeat_last, valid_frames
 from ume.nn.linear import Linear
 
 EPSILON = 1e-12  # of ESPnet's layer norms
@@ -223,10 +223,7 @@ class EBranchformerEncoder(Encoder):
         valid = valid_frames(lens, x.shape[1])
         hidden = self.run_layers(x, valid)  # (L, B, F, D)
         whole = num_frames(audio_lens, self.subsampling * HOP)
-        index = torch.arange(int(whole.max()), device=x.device)
-        index = torch.minimum(index, (lens - 1)[:, None])  # (B, F')
-        layers = hidden[:, torch.arange(len(x), device=x.device)[:, None], index]
-        layers = layers * valid_frames(whole, layers.shape[2]).unsqueeze(2)  # (L, B, F', D)
+        layers = repeat_last(hidden, lens, whole)
         return EncoderOutput(layers, whole, self.frame_shift)
 
 

@@ -59,6 +59,11 @@ class Encoder(nn.Module, ABC):
             return self.specaugment(features, lens), lens
 
     @property
+    def stack(self) -> nn.ModuleList:
+        """The layers, first to last."""
+        return self.layers
+
+    @property
     @abstractmethod
     def final_norm(self) -> nn.Module:
         """What the last layer's output goes through."""
@@ -79,7 +84,7 @@ class Encoder(nn.Module, ABC):
         """What :meth:`freeze` leaves to training."""
         if self.frozen_layers == 0:
             return [self]
-        left = list(self.layers[self.frozen_layers :])
+        left = list(self.stack[self.frozen_layers :])
         return [self.specaugment, *left, self.final_norm] if left else []
 
     def train(self, mode: bool = True) -> "Encoder":
@@ -97,7 +102,7 @@ class Encoder(nn.Module, ABC):
         ``context`` is what each layer is given beside its input.
         """
         hidden = []
-        for layer in self.layers:
+        for layer in self.stack:
             if self.checkpointing and self.training and x.requires_grad:
                 x = checkpoint(layer, x, *context, use_reentrant=False)
             else:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ume.errors import UmeError
 from ume.nn.e_branchformer import EBranchformerEncoder, EBranchformerSize
 from ume.nn.encoder import Encoder
+from ume.nn.self_supervised import SelfSupervisedEncoder, SelfSupervisedSize
 from ume.nn.specaugment import SpecAugment, SpecAugmentConfig
 from ume.nn.whisper import WhisperEncoder, WhisperSize
 
@@ -14,11 +15,14 @@ class EncoderConfig:
     """Which encoder, and the sizes of each kind; only those of the chosen kind count."""
 
     kind: str = "whisper"
-    """whisper (meant for pretrained weights) or e-branchformer (from scratch)"""
+    """whisper (meant for pretrained weights), e-branchformer (from scratch, or OWSM's weights) or
+    self-supervised (WavLM, HuBERT, wav2vec 2.0, where transformers is installed)"""
     whisper: WhisperSize = field(default_factory=WhisperSize)
     """sizes of Whisper: those of the weights; the default is tiny.en"""
     e_branchformer: EBranchformerSize = field(default_factory=EBranchformerSize)
     """sizes of the E-Branchformer"""
+    self_supervised: SelfSupervisedSize = field(default_factory=SelfSupervisedSize)
+    """which self-supervised model"""
     specaugment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     """parts of the log-mel features that are hidden in training"""
     frozen_layers: int = 0
@@ -35,8 +39,11 @@ def build_encoder(config: EncoderConfig) -> Encoder:
         encoder = WhisperEncoder(config.whisper)
     elif config.kind == "e-branchformer":
         encoder = EBranchformerEncoder(config.e_branchformer)
+    elif config.kind == "self-supervised":
+        encoder = SelfSupervisedEncoder(config.self_supervised)
     else:
-        raise UmeError(f"unknown encoder kind {config.kind!r}; choose whisper or e-branchformer")
+        kinds = "whisper, e-branchformer or self-supervised"
+        raise UmeError(f"unknown encoder kind {config.kind!r}; choose {kinds}")
     encoder.specaugment = SpecAugment(config.specaugment)
     encoder.freeze(config.frozen_layers)
     encoder.checkpointing = config.checkpointing

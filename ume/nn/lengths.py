@@ -34,6 +34,17 @@ def resample_frames(frames: Tensor, num_frames: int, ratio: float) -> Tensor:
     return frames[:, index.clamp(max=frames.shape[1] - 1)]
 
 
+def repeat_last(layers: Tensor, lens: Tensor, whole: Tensor) -> Tensor:
+    """Frames of ``layers`` (L, B, F, D) for clips that should have ``whole`` (B,) of them.
+
+    A clip has ``lens`` (B,) frames; the last one stands for those that are missing. Zero beyond.
+    """
+    index = torch.arange(int(whole.max()), device=layers.device)
+    index = torch.minimum(index, (lens - 1)[:, None])  # (B, F')
+    rows = torch.arange(layers.shape[1], device=layers.device)[:, None]
+    return layers[:, rows, index] * valid_frames(whole, index.shape[1]).unsqueeze(2)
+
+
 def pool_frames(frames: Tensor, lens: Tensor, factor: int) -> Tensor:
     """Mean of every ``factor`` frames of (N, C, F) -> (N, C, ceil(F / factor)).
 

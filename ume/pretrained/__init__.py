@@ -8,8 +8,10 @@ from ume.errors import UmeError
 from ume.files import PathLike
 from ume.nn.e_branchformer import EBranchformerEncoder
 from ume.nn.encoder import Encoder
+from ume.nn.self_supervised import SelfSupervisedEncoder
 from ume.nn.whisper import WhisperEncoder
 from ume.pretrained.owsm import load_owsm
+from ume.pretrained.self_supervised import load_self_supervised
 from ume.pretrained.whisper import load_whisper
 
 
@@ -17,7 +19,8 @@ def initialise(encoder: Encoder, source: PathLike = "auto") -> str:
     """Put pretrained weights into ``encoder``; returns the sha256 of their file.
 
     ``source`` is, for Whisper, as :func:`ume.pretrained.whisper.load_whisper` takes it; for an
-    E-Branchformer as :func:`ume.pretrained.owsm.load_owsm` does.
+    E-Branchformer as :func:`ume.pretrained.owsm.load_owsm` does, for a self-supervised encoder a
+    folder or a name on the hub, `auto` the one that it was built from.
 
     Raises:
         UmeError: unreadable weights, or weights of another size or kind of encoder.
@@ -46,6 +49,10 @@ def read(encoder: Encoder, source: PathLike) -> Tuple[str, Dict[str, Tensor], st
     if isinstance(encoder, EBranchformerEncoder) and str(source) != "auto":
         owsm = load_owsm(source)
         return f"{owsm.path} has an encoder of {owsm.size}", owsm.encoder, owsm.sha256
+    if isinstance(encoder, SelfSupervisedEncoder):
+        source = encoder.source if str(source) == "auto" else source
+        state, sha256 = load_self_supervised(source)
+        return f"{source} is a self-supervised model", state, sha256
     raise UmeError(
         f"no pretrained weights for {type(encoder).__name__} are known; "
         "give encoder_weights the path of an OWSM checkpoint (.pth), or use a Whisper encoder"
