@@ -19,10 +19,11 @@ def publish(path: str, title: str, lines: List[str]) -> None:
     print("\n".join(lines))
     if not path:
         return
-    script = Path(sys.argv[0]).resolve()
-    words = [script.relative_to(Path(__file__).resolve().parents[2]), *sys.argv[1:]]
+    root = Path(__file__).resolve().parents[2]
+    options = [word for word in sys.argv[1:] if word not in ("--publish", path)]
+    words = [str(Path(sys.argv[0]).resolve().relative_to(root)), *options]
     made = [
-        f"- command: `python {' '.join(shlex.quote(str(word)) for word in words)}`",
+        f"- command: `python {' '.join(map(shlex.quote, words))}`",
         f"- date: {date.today()}",
         f"- made with: {flat(environment())}",
     ]
