@@ -35,13 +35,17 @@ def test_layer_equals_torchs_own_parts() -> None:
     def half(x: torch.Tensor, norm: nn.LayerNorm, ff: nn.Module) -> torch.Tensor:
         return x + ff.w_2(nn.functional.silu(ff.w_1(norm(x)))) / 2
 
+    def by_torch(conv: nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
+        padding, groups = conv.kernel_size[0] // 2, x.shape[2]
+        return nn.functional.conv1d(x.mT, conv.weight, conv.bias, padding=padding, groups=groups).mT
+
     expected = half(x, layer.norm_ff_macaron, layer.feed_forward_macaron)
     normed = layer.norm_mha(expected)
     attended = attention(normed, normed, normed, need_weights=False)[0]
     wide = layer.cgmlp.channel_proj1(layer.norm_mlp(expected))
-    gate = layer.cgmlp.csgu.conv(layer.cgmlp.csgu.norm(wide[..., 10:]).mT).mT
+    gate = by_torch(layer.cgmlp.csgu.conv, layer.cgmlp.csgu.norm(wide[..., 10:]))
     both = torch.cat([attended, layer.cgmlp.channel_proj2(wide[..., :10] * gate)], dim=2)
-    expected = expected + layer.merge_proj(both + layer.depthwise_conv_fusion(both.mT).mT)
+    expected = expected + layer.merge_proj(both + by_torch(layer.depthwise_conv_fusion, both))
     expected = layer.norm_final(half(expected, layer.norm_ff, layer.feed_forward))
     result = layer(x, torch.ones(1, 9, dtype=torch.bool))
     torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ume.errors import UmeError
 from ume.nn.conv_tasnet import ConvTasNet
 from ume.nn.lengths import num_frames, pool_frames, resample_frames, valid_frames
-from ume.nn.norm import GlobalLayerNorm, _MaskedGlobalNorm
+from ume.nn.norm import GlobalLayerNorm, _GlobalNorm
 from ume.nn.prelu import PReLU
 from ume.nn.recogniser import Recogniser, RecogniserConfig
 from ume.nn.rwse import LastLayer, ResidualWeightedSum
@@ -56,24 +56,29 @@ def test_global_layer_norm_is_group_norm_of_the_clip_alone():
     norm.weight.data.normal_()
     norm.bias.data.normal_()
     lens = torch.tensor([9, 4])
-    mask = valid_frames(lens, 9)[:, None].double()
-    x = torch.randn(2, 6, 9, dtype=torch.double) * mask
+    mask = valid_frames(lens, 9)[..., None].double()
+    x = torch.randn(2, 9, 6, dtype=torch.double) * mask
     together = norm(x, mask)
     for clip, length in enumerate(lens.tolist()):
-        alone = torch.nn.functional.group_norm(
-            x[clip : clip + 1, :, :length], 1, norm.weight, norm.bias, norm.eps
-        )
-        torch.testing.assert_close(together[clip : clip + 1, :, :length], alone)
-        assert together[clip, :, length:].abs().sum() == 0
+        one = x[clip : clip + 1, :length]
+        expected = torch.nn.functional.group_norm(
+            one.transpose(1, 2), 1, norm.weight, norm.bias, norm.eps
+        ).transpose(1, 2)
+        torch.testing.assert_close(together[clip : clip + 1, :length], expected)
+        torch.testing.assert_close(norm(one), expected)
+        assert together[clip, length:].abs().sum() == 0
 
 
-def test_gradients_of_global_layer_norm_are_those_of_the_clip_alone():
+@pytest.mark.parametrize("lens", [[7, 4], [7, 7]])
+def test_gradients_of_global_layer_norm_are_right(lens):
     norm = GlobalLayerNorm(3).double()
     norm.weight.data.normal_()
-    mask = valid_frames(torch.tensor([7, 4]), 7)[:, None].double()
-    x = torch.randn(2, 3, 7, dtype=torch.double, requires_grad=True)
+    valid = valid_frames(torch.tensor(lens), 7)[..., None].double()
+    mask = None if valid.all() else valid
+    x = torch.randn(2, 7, 3, dtype=torch.double, requires_grad=True)
+
     assert torch.autograd.gradcheck(
-        lambda x, weight, bias: _MaskedGlobalNorm.apply(x * mask, mask, weight, bias, norm.eps),
+        lambda x, weight, bias: _GlobalNorm.apply(x * valid, mask, weight, bias, norm.eps),
         (x, norm.weight, norm.bias),
     )
 
@@ -94,12 +99,12 @@ def test_prelu_and_its_gradients_are_torchs():
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "softmax"])
 def test_conv_tasnet_gives_a_clip_the_same_masks_in_any_batch(skip, activation):
     net = ConvTasNet(10, 7, 2, 8, 12, 3, 3, 2, skip, activation).double()
-    mask = valid_frames(torch.tensor([40, 25]), 40)[:, None].double()
-    x = torch.randn(2, 10, 40, dtype=torch.double) * mask
+    mask = valid_frames(torch.tensor([40, 25]), 40)[..., None].double()
+    x = torch.randn(2, 40, 10, dtype=torch.double) * mask
     together = net(x, mask)
-    assert together.shape == (2, 2, 7, 40)
-    alone = net(x[1:, :, :25])
-    torch.testing.assert_close(together[1:, ..., :25], alone)
+    assert together.shape == (2, 2, 40, 7)
+    alone = net(x[1:, :25])
+    torch.testing.assert_close(together[1:, :, :25], alone)
 
 
 @settings(max_examples=50, deadline=None)

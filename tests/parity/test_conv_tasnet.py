@@ -28,7 +28,7 @@ RENAMED: List[Tuple[str, str]] = [
 
 
 def ours_of_asteroids(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    """Asteroid's mask network under our names; residual and skip paths are one convolution."""
+    """Asteroid's mask network under our names; residual and skip paths are one linear layer."""
     result = {}
     for name, value in state.items():
         for theirs, ours in RENAMED:
@@ -38,7 +38,10 @@ def ours_of_asteroids(state: Dict[str, Tensor]) -> Dict[str, Tensor]:
         residual = result.pop(name)
         skip = result.pop(name.replace("res_conv", "skip_conv"), residual[:0])
         result[name.replace("res_conv", "project")] = torch.cat([residual, skip])
-    return result
+    return {  # convolutions of one tap are linear layers
+        name: value if "depthwise" in name else value.squeeze(2) if value.ndim == 3 else value
+        for name, value in result.items()
+    }
 
 
 def shaken(module: nn.Module) -> nn.Module:
@@ -62,7 +65,8 @@ def test_masks_equal_asteroids(skip: bool, mask: str) -> None:
     ours.load_state_dict(ours_of_asteroids(theirs.state_dict()))
     features = torch.randn(2, 64, 700, dtype=torch.float64)
     with torch.no_grad():
-        difference = ours.double()(features) - theirs.double()(features)
+        masks = ours.double()(features.transpose(1, 2)).transpose(2, 3)  # (B, S, C, F)
+        difference = masks - theirs.double()(features)
     assert difference.abs().max() <= TOLERANCE
 
 
@@ -88,9 +92,9 @@ def test_separated_audio_equals_asteroids() -> None:
         expected = theirs(nn.functional.pad(audio, (16, 16)))[..., 16:-16]
         spectrum, features = bank.encode(audio)
         frames = theirs.encoder(nn.functional.pad(audio, (16, 16))[:, None]).shape[-1]
-        missing = frames - features.shape[-1]  # Asteroid has one more, beyond the end of the clip
+        missing = frames - features.shape[1]  # Asteroid has one more, beyond the end of the clip
         wide = torch.cat([audio, torch.zeros(2, 16 * missing)], dim=1)
         spectrum, features = bank.encode(wide)
         separated = bank.decode(spectrum, masker(features), 16000)
-    assert frames == features.shape[-1]
+    assert frames == features.shape[1]
     assert (separated - expected).abs().max() <= TOLERANCE

@@ -163,17 +163,17 @@ class SeparationHead(nn.Module):
         return num_frames(audio_lens, self.filterbank.stride)
 
     def forward(self, features: Tensor, audio_lens: Tensor, states: Tensor, shift: float) -> Tensor:
-        """Masks (B, S, C, F) from ``features`` (B, C, F) and H_enc (B, F', D), ``shift`` apart.
+        """Masks (B, S, F, C) from ``features`` (B, F, C) and H_enc (B, F', D), ``shift`` apart.
 
         They are zero beyond a clip, where frames still see its last samples.
         """
-        frames = features.shape[2]
-        inputs = [self.features_norm(features.transpose(1, 2))]  # (B, F, C)
+        frames = features.shape[1]
+        inputs = [self.features_norm(features)]
         if self.project is not None:
             inputs.append(resample_frames(self.project(states), frames, shift / self.frame_shift))
         valid = valid_frames(self.frame_lens(audio_lens), frames)  # (B, F)
-        mask = None if bool(valid.all()) else valid[:, None].to(features.dtype)
-        joined = torch.cat(inputs, dim=2).transpose(1, 2)  # (B, C, F)
+        mask = None if bool(valid.all()) else valid[..., None].to(features.dtype)
+        joined = torch.cat(inputs, dim=2)  # (B, F, C)
         if mask is None:
             return self.masker(joined)
         return self.masker(joined * mask, mask) * mask[:, None]

@@ -5,12 +5,16 @@ from typing import Optional, Tuple
 import torch
 from torch import Tensor, nn
 
+from ume.nn.depthwise import DepthwiseConv
+from ume.nn.linear import Linear
 from ume.nn.norm import GlobalLayerNorm
 from ume.nn.prelu import PReLU
 
 
 class TemporalBlock(nn.Module):
     """1x1 convolution, depthwise dilated convolution, and 1x1 convolutions back.
+
+    Channels are last, so that a 1x1 convolution is a linear layer.
 
     Args:
         channels: B, width between blocks.
@@ -22,25 +26,22 @@ class TemporalBlock(nn.Module):
 
     def __init__(self, channels: int, hidden: int, kernel: int, dilation: int, skip: bool) -> None:
         super().__init__()
-        self.expand = nn.Conv1d(channels, hidden, 1)
+        self.expand = Linear(channels, hidden)
         self.act1, self.norm1 = PReLU(), GlobalLayerNorm(hidden)
-        padding = dilation * (kernel - 1) // 2
-        self.depthwise = nn.Conv1d(
-            hidden, hidden, kernel, padding=padding, dilation=dilation, groups=hidden
-        )
+        self.depthwise = DepthwiseConv(hidden, kernel, dilation)
         self.act2, self.norm2 = PReLU(), GlobalLayerNorm(hidden)
         self.channels = channels
-        self.project = nn.Conv1d(hidden, 2 * channels if skip else channels, 1)
+        self.project = Linear(hidden, 2 * channels if skip else channels)
 
     def forward(self, x: Tensor, mask: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
-        """(B, C, F) -> (input of the next block, share of the network's output)."""
-        h = self.act1(self.expand(x))  # (B, H, F)
+        """(B, F, C) -> (input of the next block, share of the network's output)."""
+        h = self.act1(self.expand(x))  # (B, F, H)
         h = self.norm1(h if mask is None else h * mask, mask)
         h = self.act2(self.depthwise(h))
         h = self.project(self.norm2(h if mask is None else h * mask, mask))
         if mask is not None:
             h = h * mask
-        return x + h[:, : self.channels], h[:, -self.channels :]
+        return x + h[..., : self.channels], h[..., -self.channels :]
 
 
 class ConvTasNet(nn.Module):
@@ -77,18 +78,18 @@ class ConvTasNet(nn.Module):
             mask,
         )
         self.norm = GlobalLayerNorm(num_features)
-        self.bottleneck = nn.Conv1d(num_features, bottleneck, 1)
+        self.bottleneck = Linear(num_features, bottleneck)
         self.blocks = nn.ModuleList(
             TemporalBlock(bottleneck, hidden, kernel, 2**block, skip)
             for _ in range(repeats)
             for block in range(blocks)
         )
         self.act = PReLU()
-        self.output = nn.Conv1d(bottleneck, num_speakers * num_masks, 1)
+        self.output = Linear(bottleneck, num_speakers * num_masks)
 
     def forward(self, features: Tensor, mask: Optional[Tensor] = None) -> Tensor:
-        """(B, C, F), zero in the padding, and ``mask`` (B, 1, F) -> masks (B, S, C', F)."""
-        x = self.bottleneck(self.norm(features, mask))  # (B, B', F)
+        """(B, F, C), zero in the padding, and ``mask`` (B, F, 1) -> masks (B, S, F, C')."""
+        x = self.bottleneck(self.norm(features, mask))  # (B, F, B')
         if mask is not None:
             x = x * mask
         total: Optional[Tensor] = None
@@ -96,5 +97,5 @@ class ConvTasNet(nn.Module):
             x, share = block(x, mask)
             total = share if total is None else total + share
         y = self.output(self.act(total if self.skip and total is not None else x))
-        y = y.unflatten(1, (self.num_speakers, self.num_masks))
+        y = y.unflatten(2, (self.num_speakers, self.num_masks)).transpose(1, 2)
         return torch.softmax(y, dim=1) if self.mask == "softmax" else getattr(y, self.mask)()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ume.activity import SAMPLING_RATE
 from ume.errors import UmeError
+from ume.nn.depthwise import DepthwiseConv
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import HOP, LogMel
 from ume.nn.gelu import GELU
@@ -107,29 +108,19 @@ class SelfAttention(nn.Module):
         return self.linear_out(mixed.transpose(1, 2).flatten(2))
 
 
-def depthwise(conv: nn.Conv1d, x: Tensor, valid: Tensor) -> Tensor:
-    """Convolve ``x`` (B, F, D) over time; beyond a clip (``valid`` (B, F)) lie zeros."""
-    return conv((x * valid.unsqueeze(2)).transpose(1, 2)).transpose(1, 2)
-
-
-def depthwise_conv(width: int, kernel: int) -> nn.Conv1d:
-    """A convolution over time in each channel, as many frames out as in."""
-    return nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
-
-
 class SpatialGating(nn.Module):
     """CSGU: one half of the channels, convolved over time, gates the other half."""
 
     def __init__(self, width: int, kernel: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width // 2, eps=EPSILON)
-        self.conv = depthwise_conv(width // 2, kernel)
+        self.conv = DepthwiseConv(width // 2, kernel)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """``x`` (B, F, width), ``valid`` (B, F) -> (B, F, width / 2)."""
         kept, gate = x.chunk(2, dim=2)
-        return self.dropout(kept * depthwise(self.conv, self.norm(gate), valid))
+        return self.dropout(kept * self.conv(self.norm(gate) * valid.unsqueeze(2)))
 
 
 class GatingMLP(nn.Module):
@@ -169,7 +160,7 @@ class EBranchformerLayer(nn.Module):
         self.feed_forward_macaron = FeedForward(width, size.feed_forward, dropout)
         self.attn = SelfAttention(width, size.num_heads, dropout)
         self.cgmlp = GatingMLP(width, size.gating, size.kernel, dropout)
-        self.depthwise_conv_fusion = depthwise_conv(2 * width, size.kernel)
+        self.depthwise_conv_fusion = DepthwiseConv(2 * width, size.kernel)
         self.merge_proj = Linear(2 * width, width)
         self.feed_forward = FeedForward(width, size.feed_forward, dropout)
         self.norm_ff_macaron = nn.LayerNorm(width, eps=EPSILON)
@@ -185,7 +176,7 @@ class EBranchformerLayer(nn.Module):
         attended = self.dropout(self.attn(self.norm_mha(x), valid))
         gated = self.dropout(self.cgmlp(self.norm_mlp(x), valid))
         both = torch.cat([attended, gated], dim=2)  # (B, F, 2 D)
-        both = both + depthwise(self.depthwise_conv_fusion, both, valid)
+        both = both + self.depthwise_conv_fusion(both * valid.unsqueeze(2))
         x = x + self.dropout(self.merge_proj(both))
         x = x + 0.5 * self.dropout(self.feed_forward(self.norm_ff(x)))
         return self.norm_final(x)

@@ -7,12 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ume.nn.linear import linear
+
 
 class Filterbank(nn.Module, ABC):
     """Waveform to frames and back by strided convolutions, both trainable.
 
-    ``encode`` pads the clip so that frame f is centred on sample ``f * stride``, and gives
-    ``num_frames(T) = ceil(T / stride)`` frames; ``decode`` gives back T samples.
+    They are computed as products with overlapping frames, channels last: torch 1.13 has no fast
+    kernel for the way back. ``encode`` pads the clip so that frame f is centred on sample
+    ``f * stride``, and gives ``num_frames(T) = ceil(T / stride)`` frames; ``decode`` gives back T
+    samples.
 
     Attributes:
         num_features: what the mask network sees per frame.
@@ -25,34 +29,36 @@ class Filterbank(nn.Module, ABC):
     def __init__(self, num_filters: int, kernel: int, stride: int) -> None:
         super().__init__()
         self.kernel, self.stride = kernel, stride
-        self.encoder = nn.Conv1d(1, num_filters, kernel, stride, bias=False)
+        self.encoder = nn.Conv1d(1, num_filters, kernel, stride, bias=False)  # (C, 1, L)
         self.decoder = nn.ConvTranspose1d(num_filters, 1, kernel, stride, bias=False)
 
     def num_frames(self, num_samples: int) -> int:
         """Frames of a clip of ``num_samples``."""
         return -(-num_samples // self.stride)
 
-    def _analyse(self, audio: Tensor) -> Tensor:
+    def analyse(self, audio: Tensor) -> Tensor:
+        """(B, T) -> (B, F, C)."""
         left = self.kernel // 2
         frames = self.num_frames(audio.shape[-1])
         right = (frames - 1) * self.stride + self.kernel - left - audio.shape[-1]
         padded = nn.functional.pad(audio, (left, max(right, 0)))
-        return self.encoder(padded[:, None])[..., :frames]  # (B, C, F)
+        cut = padded.unfold(1, self.kernel, self.stride)[:, :frames]  # (B, F, L)
+        return linear(cut, self.encoder.weight[:, 0])
 
-    def _synthesise(self, frames: Tensor, num_samples: int) -> Tensor:
-        """(N, C, F) -> (N, T)."""
+    def synthesise(self, frames: Tensor, num_samples: int) -> Tensor:
+        """(N, F, C) -> (N, T)."""
         left = self.kernel // 2
-        audio = self.decoder(frames)[:, 0, left:]
+        audio = overlap_add(linear(frames, self.decoder.weight[:, 0].t()), self.stride)[:, left:]
         missing = max(num_samples - audio.shape[-1], 0)
         return nn.functional.pad(audio, (0, missing))[:, :num_samples]
 
     @abstractmethod
     def encode(self, audio: Tensor) -> Tuple[Tensor, Tensor]:
-        """``audio`` (B, T) -> spectrum (B, C, F) to mask, features (B, num_features, F)."""
+        """``audio`` (B, T) -> spectrum (B, F, C) to mask, features (B, F, num_features)."""
 
     @abstractmethod
     def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
-        """``masks`` (B, S, num_masks, F) on ``spectrum`` (B, C, F) -> sources (B, S, T)."""
+        """``masks`` (B, S, F, num_masks) on ``spectrum`` (B, F, C) -> sources (B, S, T)."""
 
 
 class FreeFilterbank(Filterbank):
@@ -63,13 +69,13 @@ class FreeFilterbank(Filterbank):
         self.num_features = self.num_masks = num_filters
 
     def encode(self, audio: Tensor) -> Tuple[Tensor, Tensor]:
-        spectrum = self._analyse(audio).relu()
+        spectrum = self.analyse(audio).relu()
         return spectrum, spectrum
 
     def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
         batch, speakers = masks.shape[:2]
-        masked = (masks * spectrum[:, None]).flatten(0, 1)  # (B * S, C, F)
-        return self._synthesise(masked, num_samples).view(batch, speakers, num_samples)
+        masked = (masks * spectrum[:, None]).flatten(0, 1)  # (B * S, F, C)
+        return self.synthesise(masked, num_samples).view(batch, speakers, num_samples)
 
 
 class STFTFilterbank(Filterbank):
@@ -89,19 +95,34 @@ class STFTFilterbank(Filterbank):
             self.decoder.weight.copy_(synthesis[:, None])
 
     def encode(self, audio: Tensor) -> Tuple[Tensor, Tensor]:
-        spectrum = self._analyse(audio)
+        spectrum = self.analyse(audio)
         return spectrum, log_magnitude(magnitude(spectrum))
 
     def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
         batch, speakers = masks.shape[:2]
-        parts = spectrum.unflatten(1, (2, self.num_masks))  # (B, 2, C, F)
-        masked = (masks[:, :, None] * parts[:, None]).flatten(2, 3).flatten(0, 1)
-        return self._synthesise(masked, num_samples).view(batch, speakers, num_samples)
+        parts = spectrum.unflatten(2, (2, self.num_masks))  # (B, F, 2, C)
+        masked = (masks[:, :, :, None] * parts[:, None]).flatten(3).flatten(0, 1)
+        return self.synthesise(masked, num_samples).view(batch, speakers, num_samples)
+
+
+def overlap_add(frames: Tensor, stride: int) -> Tensor:
+    """Sum of ``frames`` (N, F, L), each ``stride`` samples after the one before: (N, T).
+
+    Some zeros may follow the last frame's end.
+    """
+    pieces = -(-frames.shape[2] // stride)
+    padded = nn.functional.pad(frames, (0, pieces * stride - frames.shape[2]))
+    split = padded.unflatten(2, (pieces, stride))  # (N, F, pieces, stride)
+    shifted = [
+        nn.functional.pad(split[:, :, piece], (0, 0, piece, pieces - 1 - piece))
+        for piece in range(pieces)
+    ]
+    return torch.stack(shifted).sum(dim=0).flatten(1)
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
-    """Magnitude (B, C, F) of a spectrum (B, 2 C, F) of real parts, then imaginary parts."""
-    real, imaginary = spectrum.chunk(2, dim=1)
+    """Magnitude (B, F, C) of a spectrum (B, F, 2 C) of real parts, then imaginary parts."""
+    real, imaginary = spectrum.chunk(2, dim=2)
     return (real.square() + imaginary.square() + 1e-8).sqrt()
 
 

@@ -6,34 +6,38 @@ import torch
 from torch import Tensor, nn
 
 
-class _MaskedGlobalNorm(torch.autograd.Function):
+class _GlobalNorm(torch.autograd.Function):
     """Forward and backward in as few passes over memory as torch's operations allow."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, eps: float
+        ctx: Any, x: Tensor, mask: Optional[Tensor], weight: Tensor, bias: Tensor, eps: float
     ) -> Tensor:
-        count = mask.sum(dim=(1, 2)) * x.shape[1]  # (B,)
+        frames = x.shape[1] if mask is None else mask.sum(dim=(1, 2))
+        count = frames * x.shape[2]  # (B,), or one for all
         mean = x.sum(dim=(1, 2)) / count
         power = torch.linalg.vector_norm(x, dim=(1, 2)).square() / count
         rate = ((power - mean.square()).clamp(min=0) + eps).rsqrt()  # (B,)
-        ctx.save_for_backward(x, mask, weight, mean, rate, count)
+        ctx.save_for_backward(x, mask, weight, mean, rate)
+        ctx.count = count
         scale = weight * rate[:, None]  # (B, C)
         shift = bias - mean[:, None] * scale
-        return (x * scale[..., None]).add_(shift[..., None]).mul_(mask)  # addcmul is slower
+        y = (x * scale[:, None]).add_(shift[:, None])  # addcmul is slower
+        return y if mask is None else y.mul_(mask)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tuple[Optional[Tensor], ...]:
-        x, mask, weight, mean, rate, count = ctx.saved_tensors
-        gradient = gradients[0] * mask  # (B, C, F)
-        total = gradient.sum(dim=2)  # (B, C)
+        x, mask, weight, mean, rate = ctx.saved_tensors
+        gradient = gradients[0] if mask is None else gradients[0] * mask  # (B, F, C)
+        total = gradient.sum(dim=1)  # (B, C)
         # gradient of the output, times the normalised input, summed over time
-        along = rate[:, None] * ((gradient * x).sum(dim=2) - mean[:, None] * total)  # (B, C)
-        constant = (total * weight).sum(dim=1) / count  # (B,)
-        slope = rate * (along * weight).sum(dim=1) / count  # (B,)
-        to_x = gradient.mul_((weight * rate[:, None])[..., None])
-        to_x -= x * (slope * rate)[:, None, None]  # x is zero in the padding
-        to_x += mask * (rate * (slope * mean - constant))[:, None, None]
+        along = rate[:, None] * ((gradient * x).sum(dim=1) - mean[:, None] * total)  # (B, C)
+        constant = (total * weight).sum(dim=1) / ctx.count  # (B,)
+        slope = rate * (along * weight).sum(dim=1) / ctx.count  # (B,)
+        to_x = gradient * (weight * rate[:, None])[:, None]
+        to_x.addcmul_(x, (slope * rate)[:, None, None], value=-1)  # x is zero in the padding
+        rest = (rate * (slope * mean - constant))[:, None, None]
+        to_x += rest if mask is None else mask * rest
         return to_x, None, along.sum(dim=0), total.sum(dim=0), None
 
 
@@ -52,8 +56,6 @@ class GlobalLayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor, mask: Optional[Tensor] = None) -> Tensor:
-        """``x`` (B, C, F), zero where ``mask`` (B, 1, F) is zero; None means no padding."""
+        """``x`` (B, F, C), zero where ``mask`` (B, F, 1) is zero; None means no padding."""
         x = x.to(self.weight.dtype)  # under autocast: sums over a clip need full precision
-        if mask is None:  # the native kernel, several times faster
-            return nn.functional.group_norm(x, 1, self.weight, self.bias, self.eps)
-        return _MaskedGlobalNorm.apply(x, mask, self.weight, self.bias, self.eps)
+        return _GlobalNorm.apply(x, mask, self.weight, self.bias, self.eps)
