@@ -10,7 +10,7 @@ cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/infer.sh [options] <experiment folder> <cuts> <hypothesis folder>
   --input KIND              separated, sources or mixture (see 'ume infer --help')
-  --tune true               choose threshold and median filter on these cuts (a dev set),
+  --tune true               choose threshold, median and durations on these cuts (a dev set),
                             for all sets of the experiment folder
   --nj N                    jobs
   --num-threads N           threads of a job

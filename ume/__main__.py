@@ -29,7 +29,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "torchrun": ("ume.training.torchrun", "train in several processes: torchrun, on every torch"),
     "average": ("ume.training.average", "average checkpoints into a model to hand on"),
     "infer": ("ume.inference.infer", "model + cuts -> hypothesis folder"),
-    "tune": ("ume.inference.tune", "choose threshold and median filter on dev"),
+    "tune": ("ume.inference.tune", "choose threshold, median filter and durations on dev"),
     "segment": ("ume.inference.segment", "posteriors -> who spoke when; closes the folder"),
     "decode": ("ume.decoding.decode", "CTC log-probabilities -> words"),
     "tune-decoding": ("ume.decoding.tune", "choose the blank penalty of decoding on dev"),

@@ -1,8 +1,8 @@
 """Speech activity: the time base, segments and frames, RTTM, and a VAD for clean sources.
 
-Segments are ``(start, end)`` in seconds, frames are 20 ms. A signal of T samples has
-``ceil(T / 320)`` frames, the last partial one kept; a frame is active when at least half of its
-existing samples lie inside a segment.
+Segments are ``(start, end)`` in seconds, frames are 20 ms unless told otherwise. A signal of T
+samples has ``ceil(T / 320)`` frames, the last partial one kept; a frame is active when at least
+half of its existing samples lie inside a segment.
 """
 
 import math
@@ -23,13 +23,18 @@ Segment = Tuple[float, float]
 Annotation = Dict[str, Dict[str, List[Segment]]]  # recording -> speaker -> segments
 
 
-def num_frames(num_samples: int) -> int:
+def num_frames(num_samples: int, frame_shift: float = FRAME_SHIFT) -> int:
     """Frames of a signal of ``num_samples``; the last partial frame counts.
 
     >>> num_frames(0), num_frames(1), num_frames(320), num_frames(321)
     (0, 1, 1, 2)
     """
-    return -(-num_samples // FRAME_SAMPLES)
+    return -(-num_samples // frame_samples(frame_shift))
+
+
+def frame_samples(frame_shift: float) -> int:
+    """Samples of a frame of ``frame_shift`` seconds."""
+    return round(frame_shift * SAMPLING_RATE)
 
 
 def merge_segments(segments: Iterable[Segment], max_gap: float = 0.0) -> List[Segment]:
@@ -58,31 +63,35 @@ def segments_to_samples(segments: Iterable[Segment], num_samples: int) -> np.nda
     return mask
 
 
-def segments_to_frames(segments: Iterable[Segment], num_samples: int) -> np.ndarray:
+def segments_to_frames(
+    segments: Iterable[Segment], num_samples: int, frame_shift: float = FRAME_SHIFT
+) -> np.ndarray:
     """Segments (s) as frames of a signal of T samples, bool (F,), F = ``num_frames(T)``.
 
     A frame is active when at least half of its existing samples lie inside a segment.
     """
-    frames = num_frames(num_samples)
-    mask = np.zeros(frames * FRAME_SAMPLES, dtype=bool)
+    frames, size = num_frames(num_samples, frame_shift), frame_samples(frame_shift)
+    mask = np.zeros(frames * size, dtype=bool)
     mask[:num_samples] = segments_to_samples(segments, num_samples)
-    inside = mask.reshape(frames, FRAME_SAMPLES).sum(axis=1)  # (F,)
-    existing_samples = np.full(frames, FRAME_SAMPLES)
+    inside = mask.reshape(frames, size).sum(axis=1)  # (F,)
+    existing_samples = np.full(frames, size)
     if frames:
-        existing_samples[-1] = num_samples - (frames - 1) * FRAME_SAMPLES
+        existing_samples[-1] = num_samples - (frames - 1) * size
     return 2 * inside >= existing_samples
 
 
-def frames_to_segments(frames: Sequence, num_samples: int) -> List[Segment]:
+def frames_to_segments(
+    frames: Sequence, num_samples: int, frame_shift: float = FRAME_SHIFT
+) -> List[Segment]:
     """Frames (F,) of a signal of T samples as segments (s); the last one ends with the signal.
 
     Raises :class:`ValueError` unless F = ``num_frames(T)``.
     """
     active = np.asarray(frames, dtype=bool)  # (F,)
-    if active.shape != (num_frames(num_samples),):
+    if active.shape != (num_frames(num_samples, frame_shift),):
         raise ValueError(f"{active.shape} frames for {num_samples} samples")
     edges = np.flatnonzero(np.diff(np.r_[False, active, False].astype(np.int8)))
-    samples = np.minimum(edges * FRAME_SAMPLES, num_samples)
+    samples = np.minimum(edges * frame_samples(frame_shift), num_samples)
     return [(s / SAMPLING_RATE, e / SAMPLING_RATE) for s, e in samples.reshape(-1, 2).tolist()]
 
 

@@ -59,7 +59,7 @@ def scores(model: UME, batch: MixtureBatch, tokenizer: Tokenizer) -> str:
     si_sdr = -float(value.mean()) / speakers
     found = output.activity_logits > 0
     found = found.gather(2, perm[:, None].expand(-1, found.shape[1], -1))
-    der = frame_der(found, batch.activity, output.frame_lens).rate
+    der = frame_der(found, batch.activity, output.activity_lens).rate
     wrong = total = 0
     for clip, order, length, texts in zip(
         output.ctc_log_probs, perm.tolist(), output.frame_lens.tolist(), batch.texts

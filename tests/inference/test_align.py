@@ -5,11 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ume.activity import FRAME_SAMPLES, FRAME_SHIFT
 from ume.inference.align import align_heads, busy_order
 from ume.metrics.permutations import permute
 from ume.models.ume import UMEOutput
 
-FRAME = 320
+FRAME = FRAME_SAMPLES
 BLOCK = 50  # frames
 VOCAB = 5
 
@@ -31,7 +32,7 @@ def example(speakers: int, seed: int) -> "tuple[UMEOutput, torch.Tensor]":
     spoken = active & (torch.rand(active.shape, generator=generator) < 0.3)  # CTC is peaky
     scores = torch.randn(2, speakers, frames, VOCAB, generator=generator)
     scores[..., 0] += torch.where(spoken, -9.0, 9.0)
-    output = UMEOutput(frame_lens, 0.02, logits, sources, scores.log_softmax(dim=-1))
+    output = UMEOutput(frame_lens, frame_lens, logits, sources, scores.log_softmax(dim=-1))
     return output, frame_lens * FRAME
 
 
@@ -43,12 +44,12 @@ def test_whatever_the_heads_orders_they_end_as_the_voices(data, speakers: int, s
     activity_order, word_order = (torch.tensor(data.draw(order)) for _ in range(2))
     shuffled = UMEOutput(
         expected.frame_lens,
-        expected.frame_shift,
+        expected.activity_lens,
         permute(expected.activity_logits, activity_order, dim=2),
         expected.sources,
         permute(expected.ctc_log_probs, word_order, dim=1),
     )
-    aligned = align_heads(shuffled, lens, FRAME)
+    aligned = align_heads(shuffled, lens, FRAME_SHIFT)
     assert torch.equal(aligned.sources, expected.sources)
     assert torch.equal(aligned.activity_logits, expected.activity_logits)
     assert torch.equal(aligned.ctc_log_probs, expected.ctc_log_probs)
@@ -58,11 +59,27 @@ def test_without_words_the_activity_is_aligned_alone() -> None:
     output, lens = example(2, seed=0)
     expected = output.activity_logits
     output.activity_logits, output.ctc_log_probs = expected.flip(2), None
-    aligned = align_heads(output, lens, FRAME)
+    aligned = align_heads(output, lens, FRAME_SHIFT)
     assert torch.equal(aligned.activity_logits, expected) and aligned.ctc_log_probs is None
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_streams_that_never_change_keep_their_order(level: float) -> None:
-    curves = torch.full((1, 2, 10), level)
-    assert busy_order(torch.rand(1, 2, 10), curves, torch.ones(1, 1, 10)).tolist() == [[0, 1]]
+    sources, curves = torch.randn(1, 2, 10 * FRAME), torch.full((1, 2, 10), level)
+    order = busy_order(sources, curves, torch.tensor([10 * FRAME]), FRAME_SHIFT)
+    assert order.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("shift", [0.01, 0.04])
+def test_activity_has_a_pace_of_its_own(shift: float) -> None:
+    output, lens = example(2, seed=0)
+    activity = output.activity_logits
+    if shift == 0.01:
+        activity = activity.repeat_interleave(2, dim=1)
+    else:
+        activity = activity.view(2, BLOCK, 2, 2).mean(dim=2)
+    words = output.ctc_log_probs
+    output.activity_logits, output.ctc_log_probs = activity.flip(2), words.flip(1)
+    aligned = align_heads(output, lens, shift)
+    assert torch.equal(aligned.activity_logits, activity)
+    assert torch.equal(aligned.ctc_log_probs, words)

@@ -1,6 +1,6 @@
 """The hypothesis folder: every file of it, the same for any number of jobs."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Dict, Set
 
@@ -17,6 +17,7 @@ from ume.errors import UmeError
 from ume.files import read_json, write_json
 from ume.inference.infer import Config, main
 from ume.inference.segment import Config as SegmentConfig
+from ume.inference.segment import Rule
 from ume.inference.segment import main as segment
 from ume.models.files import load_model, save_model
 from ume.models.ume import UME, LossConfig, SeparationConfig, UMEConfig
@@ -58,7 +59,7 @@ def infer(config: Config, num_jobs: int = 1) -> Path:
     for job in range(num_jobs, 0, -1):
         main(replace(config, job=job, num_jobs=num_jobs))
     tuned = Path(config.hyp).parent / "tuned.json"
-    write_json(tuned, {"threshold": 0.5, "median": 5})
+    write_json(tuned, asdict(Rule(0.5, 5)))
     segment(SegmentConfig(config.hyp, str(tuned)))
     return Path(config.hyp)
 

@@ -1,5 +1,6 @@
 """Posteriors to segments, and the jobs' shares to one folder."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Dict, List
 
@@ -12,13 +13,15 @@ from safetensors.numpy import save_file
 from ume.activity import read_rttm
 from ume.errors import UmeError
 from ume.files import read_json, write_json
-from ume.inference.segment import Config, binarise, join_meta, main, seglst
+from ume.inference.segment import Config, Rule, binarise, join_meta, main, seglst
 
 ACTIVE = {"a": [[1, 0], [1, 1], [0, 1]], "b": [[0, 0], [0, 1]]}  # frames by speakers
 SAMPLES = {"a": 800, "b": 640}
 
 
-def write_job(hyp: Path, job: int, names: List[str], **changes: object) -> None:
+def write_job(
+    hyp: Path, job: int, names: List[str], shift: float = 0.02, **changes: object
+) -> None:
     """What ``ume infer`` writes for its share ``names``, without voices and words."""
     write_json(
         hyp / "meta" / f"{job}.json",
@@ -39,7 +42,7 @@ def write_job(hyp: Path, job: int, names: List[str], **changes: object) -> None:
     for kind in ("posteriors", "ctc"):
         (hyp / kind).mkdir(exist_ok=True)
         shard = {name: 0.8 * np.array(ACTIVE[name], np.float16) for name in names}
-        save_file(shard, str(hyp / kind / f"{job}.safetensors"))
+        save_file(shard, str(hyp / kind / f"{job}.safetensors"), {"frame_shift": str(shift)})
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def hyp(tmp_path: Path) -> Path:
 @pytest.fixture
 def tuned(tmp_path: Path) -> str:
     path = tmp_path / "tuned.json"
-    write_json(path, {"threshold": 0.5, "median": 1})
+    write_json(path, {**asdict(Rule(0.5)), "frame_der": 1.0})
     return str(path)
 
 
@@ -115,6 +118,28 @@ def test_segments_of_known_posteriors(hyp: Path, tuned: str) -> None:
         "end_time": 0.05,
         "words": "",
     }
+
+
+def test_segments_of_another_frame_shift(tmp_path: Path, tuned: str) -> None:
+    write_job(tmp_path, 1, ["b"], shift=0.04, num_jobs=1, num_samples={"b": 1024})
+    main(Config(str(tmp_path), tuned))
+    assert read_rttm(tmp_path / "hyp.rttm") == {"b": {"2": [(0.04, 0.064)]}}
+    assert read_json(tmp_path / "meta.json")["frame_shift"] == 0.04
+
+
+def test_short_pauses_are_filled_and_then_short_bursts_dropped() -> None:
+    posteriors = column(1, 1, 0, 1, 0, 0, 0, 1, 0)
+    rule = Rule(0.5, min_silence=0.02, min_speech=0.04)
+    assert rule.segments(posteriors, 9 * 320, 0.02) == [[(0.0, 0.08)]]
+    assert Rule(0.5, min_silence=0.06).segments(posteriors, 9 * 320, 0.02) == [[(0.0, 0.16)]]
+    assert Rule(0.5, min_speech=0.04).segments(posteriors, 9 * 320, 0.02) == [[(0.0, 0.04)]]
+    assert Rule(0.5).segments(posteriors[:4], 4 * 320, 0.02) == [[(0.0, 0.04), (0.06, 0.08)]]
+
+
+def test_a_shard_without_its_frame_shift_is_refused(hyp: Path, tuned: str) -> None:
+    save_file({"b": np.zeros((2, 2), np.float16)}, str(hyp / "posteriors" / "1.safetensors"))
+    with pytest.raises(UmeError, match="does not say its frame_shift; run steps/infer.sh again"):
+        main(Config(str(hyp), tuned))
 
 
 def test_one_meta_of_all_jobs(hyp: Path, tuned: str) -> None:

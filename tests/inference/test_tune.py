@@ -1,4 +1,4 @@
-"""The threshold and the median filter that are right are found."""
+"""The threshold, the median filter and the durations that are right are found."""
 
 from pathlib import Path
 from typing import Dict
@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 from ume.dataset.mixtures import reference_activity
 from ume.errors import UmeError
 from ume.files import read_json
-from ume.inference.tune import Config, main, search
+from ume.inference.segment import Rule
+from ume.inference.tune import Config, first_rules, main, search, second_rules
 
 SPEECH, SILENCE = 0.72, 0.58  # of the grid's thresholds 0.6, 0.65 and 0.7 tell them apart
 
@@ -28,25 +29,39 @@ def references() -> Dict[str, np.ndarray]:
 
 
 def test_every_pair_is_tried_and_the_right_ones_have_no_errors(references) -> None:
-    table = search({n: posteriors_of(r) for n, r in references.items()}, references)
+    posteriors = {name: posteriors_of(r) for name, r in references.items()}
+    table = search(first_rules(0.02), posteriors, references, 0.02)
     assert len(table) == 13 * 5
-    perfect = {pair for pair, errors in table.items() if errors.rate == 0}
-    assert {threshold for threshold, _ in perfect} == {0.6, 0.65, 0.7}
-    assert table[0.2, 1].false_alarm == sum((~r).sum() for r in references.values())
-    assert table[0.8, 1].miss == sum(r.sum() for r in references.values())
+    perfect = {rule for rule, errors in table.items() if errors.rate == 0}
+    assert {rule.threshold for rule in perfect} == {0.6, 0.65, 0.7}
+    assert table[Rule(0.2)].false_alarm == sum((~r).sum() for r in references.values())
+    assert table[Rule(0.8)].miss == sum(r.sum() for r in references.values())
 
 
 def test_the_order_of_the_speakers_does_not_count(references) -> None:
     posteriors = {name: posteriors_of(r[:, ::-1]) for name, r in references.items()}
-    assert search(posteriors, references)[0.65, 1].rate == 0
+    assert search([Rule(0.65)], posteriors, references, 0.02)[Rule(0.65)].rate == 0
 
 
 def test_glitches_are_filtered_out(references) -> None:
     posteriors = {name: posteriors_of(reference) for name, reference in references.items()}
     for values in posteriors.values():
         values[25::50] = SPEECH + SILENCE - values[25::50]  # amid every turn
-    table = search(posteriors, references)
-    assert table[0.65, 1].rate > 0 and table[0.65, 5].rate == 0
+    rules = [Rule(0.65), Rule(0.65, 5), Rule(0.65, 1, 0.02, 0.06)]
+    errors = search(rules, posteriors, references, 0.02)
+    assert [errors[rule].rate > 0 for rule in rules] == [True, False, False]
+
+
+@pytest.mark.parametrize("shift, medians", [(0.01, [3, 11, 23, 35, 51]), (0.02, [1, 5, 11, 17, 25]),
+                                            (0.04, [1, 3, 5, 9, 13])])  # fmt: skip
+def test_median_filters_are_as_long_in_seconds_whatever_the_frame(shift, medians) -> None:
+    assert sorted({rule.median for rule in first_rules(shift)}) == medians
+
+
+def test_durations_are_tried_on_top_of_the_best_pair() -> None:
+    rules = second_rules(Rule(0.4, 5))
+    assert rules[0] == Rule(0.4, 5) and len(set(rules)) == 20
+    assert {(rule.threshold, rule.median) for rule in rules} == {(0.4, 5)}
 
 
 def test_the_choice_is_written(mixtures: Path, tmp_path: Path) -> None:
@@ -54,14 +69,15 @@ def test_the_choice_is_written(mixtures: Path, tmp_path: Path) -> None:
     shard = {name: posteriors_of(r) for name, r in reference_activity(cuts).items()}
     folder = tmp_path / "a hypothesis" / "posteriors"
     folder.mkdir(parents=True)
-    save_file(shard, str(folder / "1.safetensors"))
+    save_file(shard, str(folder / "1.safetensors"), {"frame_shift": "0.02"})
     main(Config(str(folder.parent), str(cuts), str(tmp_path / "tuned.json")))
     tuned = read_json(tmp_path / "tuned.json")
     assert (tuned["threshold"], tuned["median"]) == (0.6, 1)
+    assert (tuned["min_silence"], tuned["min_speech"], tuned["frame_shift"]) == (0, 0, 0.02)
     assert tuned["frame_der"] == 0 and tuned["recordings"] == 4
 
     shard.pop(min(shard))
-    save_file(shard, str(folder / "1.safetensors"))
+    save_file(shard, str(folder / "1.safetensors"), {"frame_shift": "0.02"})
     with pytest.raises(UmeError, match="has no posteriors of .*; run steps/infer.sh again"):
         main(Config(str(folder.parent), str(cuts), str(tmp_path / "again.json")))
     assert not (tmp_path / "again.json").exists()

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from ume.errors import UmeError
 from ume.nn.conv_tasnet import ConvTasNet
-from ume.nn.lengths import num_frames, pool_frames, resample_frames, valid_frames
+from ume.nn.lengths import (
+    change_rate,
+    num_frames,
+    pool_frames,
+    resample_frames,
+    valid_frames,
+)
 from ume.nn.norm import GlobalLayerNorm, _GlobalNorm
 from ume.nn.prelu import PReLU
 from ume.nn.recogniser import Recogniser, RecogniserConfig
@@ -126,6 +132,29 @@ def test_pooled_frames_are_means_over_what_exists(lens, factor):
         groups = x[clip, :, :length].split(factor, dim=1)
         expected = torch.stack([group.mean(dim=1) for group in groups], dim=1)
         torch.testing.assert_close(pooled[clip, :, : expected.shape[1]], expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=3), st.sampled_from([2, 4]))
+def test_more_frames_lie_on_lines_between_the_middles(lens, ratio):
+    lens = torch.tensor(lens)
+    frames = int(lens.max())
+    x = (torch.arange(frames) + 0.5).double()[None, :, None].repeat(len(lens), 1, 2)
+    x[~valid_frames(lens, frames)] = 1e9  # what lies beyond a clip must not be seen
+    y = change_rate(x, lens, ratio * frames, ratio)
+    expected = (torch.arange(ratio * frames) + 0.5) / ratio
+    for clip, length in enumerate(lens.tolist()):
+        line = expected[: ratio * length].clamp(0.5, length - 0.5).double()
+        torch.testing.assert_close(y[clip, : ratio * length, 0], line)
+
+
+def test_fewer_frames_are_means_and_as_many_are_the_same():
+    x = torch.randn(2, 5, 3)
+    lens = torch.tensor([5, 3])
+    half = change_rate(x, lens, 3, 0.5)
+    torch.testing.assert_close(half[0, 2], x[0, 4])
+    torch.testing.assert_close(half[1, :2], torch.stack([x[1, :2].mean(0), x[1, 2]]))
+    assert torch.equal(change_rate(x, lens, 5, 1.0), x)
 
 
 def test_num_frames_keeps_the_last_partial_frame():

@@ -112,7 +112,7 @@ def change_speed(example: Example, speed: float) -> Example:
     slow, fast = 100, round(100 * speed)
     sources = resample_poly(example.sources, slow, fast, axis=1).astype(np.float32)
     audio = resample_poly(example.audio, slow, fast).astype(np.float32)
-    frames = num_frames(len(audio))
+    frames = num_frames(len(audio), example.frame_shift)
     origin = (np.arange(frames) + 0.5) * (len(example.activity) / frames)
     activity = example.activity[origin.astype(int)]
     return replace(example, audio=audio, sources=sources, activity=activity)

@@ -23,6 +23,7 @@ class Example:
     activity: np.ndarray  # (F, S) bool
     texts: List[Optional[str]]
     speakers: List[str]
+    frame_shift: float = FRAME_SHIFT  # seconds
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class MixtureBatch:
     audio: Tensor  # (B, T) float32
     audio_lens: Tensor  # (B,) int64, samples
     sources: Tensor  # (B, S, T) float32
-    activity: Tensor  # (B, F, S) float32, 0 or 1; F = num_frames(T)
+    activity: Tensor  # (B, F, S) float32, 0 or 1; F = num_frames(T, frame_shift)
     texts: List[List[Optional[str]]]  # [B][S]
     speakers: List[List[str]]  # [B][S]
     num_speakers: Tensor  # (B,) int64
@@ -61,7 +62,8 @@ def collate(examples: Sequence[Example]) -> MixtureBatch:
     speakers = max(example.sources.shape[0] for example in examples)
     audio = torch.zeros(size, samples)  # (B, T)
     sources = torch.zeros(size, speakers, samples)  # (B, S, T)
-    activity = torch.zeros(size, num_frames(samples), speakers)  # (B, F, S)
+    shift = examples[0].frame_shift
+    activity = torch.zeros(size, num_frames(samples, shift), speakers)  # (B, F, S)
     for b, example in enumerate(examples):
         count, length = example.sources.shape
         audio[b, :length] = torch.from_numpy(example.audio)
@@ -76,4 +78,5 @@ def collate(examples: Sequence[Example]) -> MixtureBatch:
         speakers=[[*e.speakers, *[""] * (speakers - len(e.speakers))] for e in examples],
         num_speakers=torch.tensor([len(example.speakers) for example in examples]),
         ids=[example.id for example in examples],
+        frame_shift=shift,
     )

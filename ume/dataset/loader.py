@@ -13,7 +13,7 @@ from lhotse.cut import Cut
 from torch.utils.data import DataLoader, Dataset
 
 import ume.compat  # noqa: F401  (mends Lhotse)
-from ume.activity import SAMPLING_RATE
+from ume.activity import FRAME_SHIFT, SAMPLING_RATE
 from ume.dataset.augment import Augmenter
 from ume.dataset.batch import MixtureBatch, collate
 from ume.dataset.mixtures import draw_window, load_example, num_samples
@@ -33,11 +33,12 @@ class MixtureDataset(Dataset):
         self.crop = crop
         self.seed = seed
         self.augment: Optional[Augmenter] = None
+        self.frame_shift = FRAME_SHIFT
 
     def __getitem__(self, item: Item) -> MixtureBatch:
         epoch, indices = item
         cuts = [self.cut(index) for index in indices]
-        examples = [load_example(cut, *self.window(cut, epoch)) for cut in cuts]
+        examples = [load_example(cut, *self.window(cut, epoch), self.frame_shift) for cut in cuts]
         if self.augment is not None:
             examples = [self.augment(example, epoch) for example in examples]
         return collate(examples)
@@ -204,11 +205,13 @@ def make_train_loader(
     group: int = 1,
     rank: int = 0,
     world: int = 1,
+    frame_shift: float = FRAME_SHIFT,
 ) -> TrainLoader:
     """Shuffled batches of at most ``max_duration`` seconds (padding included), that can resume.
 
     A :class:`Remixer` instead of cuts gives new mixtures every epoch. ``augment`` changes what has
-    been loaded. See :class:`TrainLoader` for ``group``, ``rank`` and ``world``.
+    been loaded. See :class:`TrainLoader` for ``group``, ``rank`` and ``world``; ``frame_shift`` (s)
+    is the activity's.
     """
     dataset: MixtureDataset
     if isinstance(cuts, Remixer):
@@ -217,16 +220,21 @@ def make_train_loader(
         dataset = MixtureDataset(cuts, crop, seed)
     else:
         raise UmeError("there are no cuts to train on; check the manifest and the sex pairs")
-    dataset.augment = augment
+    dataset.augment, dataset.frame_shift = augment, frame_shift
     return TrainLoader(dataset, max_duration, seed, num_workers, group, rank, world)
 
 
 def make_eval_loader(
-    cuts: Sequence[Cut], max_duration: float, num_workers: int = 0
+    cuts: Sequence[Cut],
+    max_duration: float,
+    num_workers: int = 0,
+    frame_shift: float = FRAME_SHIFT,
 ) -> Iterator[MixtureBatch]:
     """Whole cuts, each once, in their order; at most ``max_duration`` seconds in a batch."""
+    dataset = MixtureDataset(cuts)
+    dataset.frame_shift = frame_shift
     batches = eval_batches(cuts, max_duration)
-    return load(MixtureDataset(cuts), [(0, batch) for batch in batches], num_workers)
+    return load(dataset, [(0, batch) for batch in batches], num_workers)
 
 
 def eval_batches(cuts: Sequence[Cut], max_duration: float) -> List[List[int]]:

@@ -9,6 +9,7 @@ from lhotse.cut import Cut, MixedCut, MixTrack, PaddingCut
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import (
     FRAME_SAMPLES,
+    FRAME_SHIFT,
     SAMPLING_RATE,
     num_frames,
     segments_to_frames,
@@ -45,9 +46,9 @@ def filter_cuts(cuts: Sequence[Cut], sex_pairs: str) -> List[Cut]:
     return [cut for cut in cuts if sex_pairs == "all" or of_both(cut) == (sex_pairs == "opposite")]
 
 
-def reference_activity(path: PathLike) -> Dict[str, np.ndarray]:
+def reference_activity(path: PathLike, frame_shift: float = FRAME_SHIFT) -> Dict[str, np.ndarray]:
     """Cut id -> speech activity (F, S), bool, of all cuts of a manifest."""
-    return {cut.id: activity_frames(cut) for cut in read_cuts(path)}
+    return {cut.id: activity_frames(cut, frame_shift) for cut in read_cuts(path)}
 
 
 def num_samples(cut: Cut) -> int:
@@ -61,11 +62,13 @@ def tracks_of(cut: Cut) -> List[MixTrack]:
     return [track for track in tracks if not isinstance(track.cut, PaddingCut)]
 
 
-def load_example(cut: Cut, start: int = 0, stop: Optional[int] = None) -> Example:
+def load_example(
+    cut: Cut, start: int = 0, stop: Optional[int] = None, frame_shift: float = FRAME_SHIFT
+) -> Example:
     """The samples [``start``, ``stop``) of a mixture cut, and only those are decoded.
 
     Sources are the tracks that have a supervision; what has none (noise) is in the mixture only.
-    A window has no words, since it cuts them anywhere.
+    A window has no words, since it cuts them anywhere. ``frame_shift`` (s) is the activity's.
     """
     stop = num_samples(cut) if stop is None else stop
     whole = (start, stop) == (0, num_samples(cut))
@@ -78,11 +81,11 @@ def load_example(cut: Cut, start: int = 0, stop: Optional[int] = None) -> Exampl
         if track.cut.supervisions:
             sources.append(audio)
             supervisions.append(track.cut.supervisions[0].with_offset(track.offset))
-    activity = np.zeros((num_frames(stop - start), len(sources)), dtype=bool)  # (F, S)
+    activity = np.zeros((num_frames(stop - start, frame_shift), len(sources)), dtype=bool)  # (F, S)
     for s, supervision in enumerate(supervisions):
         shifted = [(b - start / SAMPLING_RATE, e - start / SAMPLING_RATE)
                    for b, e in speech_segments(supervision)]  # fmt: skip
-        activity[:, s] = segments_to_frames(shifted, stop - start)
+        activity[:, s] = segments_to_frames(shifted, stop - start, frame_shift)
     return Example(
         id=cut.id,
         audio=mixture,
@@ -90,6 +93,7 @@ def load_example(cut: Cut, start: int = 0, stop: Optional[int] = None) -> Exampl
         activity=activity,
         texts=[supervision.text if whole else None for supervision in supervisions],
         speakers=[supervision.speaker for supervision in supervisions],
+        frame_shift=frame_shift,
     )
 
 

@@ -54,15 +54,17 @@ class Config:
 class Shard:
     """What one job collects before it is written."""
 
-    def __init__(self) -> None:
+    def __init__(self, activity_shift: float) -> None:
+        self.activity_shift = activity_shift  # seconds
         self.posteriors: Dict[str, Tensor] = {}
         self.ctc: Dict[str, Tensor] = {}
         self.num_samples: Dict[str, int] = {}
 
     def write(self, config: Config) -> None:
         """Write tensors, then the job's part of ``meta.json``."""
-        metadata = {"frame_shift": str(FRAME_SHIFT)}
+        shifts = {"posteriors": self.activity_shift, "ctc": FRAME_SHIFT}
         for kind, tensors in (("posteriors", self.posteriors), ("ctc", self.ctc)):
+            metadata = {"frame_shift": str(shifts[kind])}
             path = Path(config.hyp) / kind / f"{config.job}.safetensors"
             if tensors:
                 write_bytes(path, save(tensors, metadata))
@@ -77,11 +79,12 @@ def separate(model: UME, batch: MixtureBatch, shard: Shard, folder: Path, half: 
     """The whole system on one batch."""
     output = model(batch.audio, batch.audio_lens)
     if not model.config.loss.tied:
-        output = align_heads(output, batch.audio_lens, FRAME_SAMPLES)
+        output = align_heads(output, batch.audio_lens, shard.activity_shift)
     for index, name in enumerate(batch.ids):
         frames, samples = int(output.frame_lens[index]), int(batch.audio_lens[index])
         if output.activity_logits is not None:
-            posterior = output.activity_logits[index, :frames].sigmoid()
+            active = int(output.activity_lens[index])
+            posterior = output.activity_logits[index, :active].sigmoid()
             shard.posteriors[name] = posterior.half().contiguous()
         if output.sources is not None:
             write_voices(folder, name, output.sources[index, :, :samples].numpy())
@@ -116,7 +119,7 @@ def write_voices(folder: Path, name: str, sources: np.ndarray) -> None:
 
 def process(config: Config, model: UME, batches: Iterable[MixtureBatch], total: int) -> Shard:
     """All batches of a job, with a progress bar."""
-    shard, folder = Shard(), Path(config.hyp)
+    shard, folder = Shard(model.config.diarization.frame_shift), Path(config.hyp)
     with tqdm(total=total, unit="cut", mininterval=5, desc=config.input) as bar:
         for batch in batches:
             if config.input == "separated":

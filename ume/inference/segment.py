@@ -1,19 +1,30 @@
-"""Speech posteriors to who spoke when: threshold, median filter, RTTM; and the folder's meta.json.
+"""Speech posteriors to who spoke when, as RTTM; and the folder's meta.json.
 
 The last step of inference: it joins what the jobs wrote and checks that nothing is missing.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from scipy.ndimage import median_filter
 
-from ume.activity import Annotation, frames_to_segments, write_rttm
+from ume.activity import (
+    FRAME_SHIFT,
+    Annotation,
+    Segment,
+    frames_to_segments,
+    merge_segments,
+    write_rttm,
+)
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
+
+
+ROUNDING = 1e-6  # seconds: sums of frames are not exact
 
 
 @dataclass
@@ -23,7 +34,38 @@ class Config:
     hyp: str
     """Hypothesis folder that `ume infer` wrote."""
     tuned: str
-    """`tuned.json` of `ume tune`: threshold and median filter, chosen on dev."""
+    """`tuned.json` of `ume tune`: what it chose on dev."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How posteriors become segments."""
+
+    threshold: float
+    """Posterior above which a frame is speech."""
+    median: int = 1
+    """Frames (odd) of the median filter; 1: none."""
+    min_silence: float = 0.0
+    """Pauses of a speaker up to so many seconds are filled."""
+    min_speech: float = 0.0
+    """Segments under so many seconds are then dropped."""
+
+    @classmethod
+    def read(cls, path: str) -> "Rule":
+        """The rule in ``tuned.json``."""
+        tuned = read_json(existing(path, "ume tune"))
+        return cls(**{field.name: tuned[field.name] for field in fields(cls)})
+
+    def segments(
+        self, posteriors: np.ndarray, num_samples: int, frame_shift: float
+    ) -> List[List[Segment]]:
+        """Segments (s) of each speaker, of posteriors (F, S) of a signal of ``num_samples``."""
+        found: List[List[Segment]] = []
+        for frames in binarise(posteriors, self.threshold, self.median).T:
+            segments = frames_to_segments(frames, num_samples, frame_shift)
+            segments = merge_segments(segments, self.min_silence + ROUNDING)
+            found.append([(s, e) for s, e in segments if e - s >= self.min_speech - ROUNDING])
+        return found
 
 
 def binarise(posteriors: np.ndarray, threshold: float, median: int) -> np.ndarray:
@@ -35,12 +77,18 @@ def binarise(posteriors: np.ndarray, threshold: float, median: int) -> np.ndarra
     return smooth > threshold
 
 
-def read_posteriors(hyp: Path) -> Dict[str, np.ndarray]:
-    """All jobs' posteriors, recording -> (F, S)."""
+def read_posteriors(hyp: Path) -> Tuple[Dict[str, np.ndarray], float]:
+    """All jobs' posteriors, recording -> (F, S), and their frame shift in seconds."""
     found: Dict[str, np.ndarray] = {}
+    shift = FRAME_SHIFT
     for path in sorted(existing(hyp / "posteriors", "steps/infer.sh").glob("*.safetensors")):
         found.update(load_file(path))
-    return found
+        with safe_open(str(path), framework="numpy") as shard:
+            metadata = shard.metadata() or {}
+        if "frame_shift" not in metadata:
+            raise UmeError(f"{path} does not say its frame_shift; run steps/infer.sh again")
+        shift = float(metadata["frame_shift"])
+    return found, shift
 
 
 def join_meta(hyp: Path) -> Dict[str, Any]:
@@ -70,20 +118,17 @@ def main(config: Config) -> None:
     hyp = existing(config.hyp, "steps/infer.sh")
     meta = join_meta(hyp)
     if meta["input"] == "separated" and (hyp / "posteriors").exists():
-        tuned = read_json(existing(config.tuned, "ume tune"))
-        meta.update(threshold=tuned["threshold"], median=tuned["median"])
-        found = read_posteriors(hyp)
+        rule = Rule.read(config.tuned)
+        found, shift = read_posteriors(hyp)
+        meta.update(asdict(rule), frame_shift=shift)
         missing = set(meta["recordings"]) ^ set(found)
         if missing:
             raise UmeError(f"{hyp}: no posteriors of {min(missing)}; run steps/infer.sh again")
         samples = meta["num_samples"]
         annotation: Annotation = {}
         for name in meta["recordings"]:
-            active = binarise(found[name], tuned["threshold"], tuned["median"])  # (F, S)
-            annotation[name] = {
-                str(k): frames_to_segments(frames, samples[name])
-                for k, frames in enumerate(active.T, start=1)
-            }
+            streams = rule.segments(found[name], samples[name], shift)
+            annotation[name] = {str(k): turns for k, turns in enumerate(streams, start=1)}
         write_rttm(hyp / "hyp.rttm", annotation)
         write_json(hyp / "segments.json", seglst(annotation))
     write_json(hyp / "meta.json", meta)

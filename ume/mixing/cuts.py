@@ -8,7 +8,7 @@ from lhotse.cut import Cut, MixedCut, MixTrack
 from lhotse.utils import fastcopy
 
 import ume.compat  # noqa: F401  (mends Lhotse)
-from ume.activity import SAMPLING_RATE, Segment, merge_segments, segments_to_frames
+from ume.activity import FRAME_SHIFT, SAMPLING_RATE, Segment, merge_segments, segments_to_frames
 from ume.mixing.metadata import Mixture
 
 MODES = ("max", "min", "part")
@@ -79,11 +79,12 @@ def cut_activity(cut: Cut) -> Dict[str, List[Segment]]:
     return {speaker: merge_segments(segments) for speaker, segments in activity.items()}
 
 
-def activity_frames(cut: Cut) -> np.ndarray:
+def activity_frames(cut: Cut, frame_shift: float = FRAME_SHIFT) -> np.ndarray:
     """Speech activity (F, S) of a cut's supervisions, in track order, bool."""
     samples = round(cut.duration * SAMPLING_RATE)
     return np.stack(
-        [segments_to_frames(speech_segments(s), samples) for s in cut.supervisions], axis=-1
+        [segments_to_frames(speech_segments(s), samples, frame_shift) for s in cut.supervisions],
+        axis=-1,
     )
 
 

@@ -13,6 +13,7 @@ from ume.errors import UmeError
 from ume.losses.costs import SI_SDR_SCALE, ctc_cost, diarization_cost, separation_cost
 from ume.losses.joint import JointLoss, TaskCost, joint_loss
 from ume.nn.conv_tasnet import ConvTasNet
+from ume.nn.diarization import DiarizationConfig, DiarizationHead
 from ume.nn.encoder import Encoder, EncoderOutput, full_precision
 from ume.nn.encoders import EncoderConfig, build_encoder
 from ume.nn.filterbank import Filterbank, FreeFilterbank, STFTFilterbank
@@ -84,6 +85,8 @@ class UMEConfig:
     """The shared encoder."""
     rwse: RWSEConfig = field(default_factory=RWSEConfig)
     """What the heads see of its layers."""
+    diarization: DiarizationConfig = field(default_factory=DiarizationConfig)
+    """The diarization head."""
     separation: SeparationConfig = field(default_factory=SeparationConfig)
     """The separation head."""
     asr: RecogniserConfig = field(default_factory=RecogniserConfig)
@@ -96,28 +99,16 @@ class UMEConfig:
 class UMEOutput:
     """What UME says of a batch; a head that was not run is None.
 
-    Frames are 20 ms; those beyond ``frame_lens`` and samples beyond a clip mean nothing.
+    Frames of words are 20 ms, those of activity what the diarization head is set to; those beyond
+    the lengths and samples beyond a clip mean nothing.
     """
 
-    frame_lens: Tensor  # (B,)
-    frame_shift: float  # seconds
-    activity_logits: Optional[Tensor] = None  # (B, F, S)
+    frame_lens: Tensor  # (B,), of words
+    activity_lens: Tensor  # (B,), frames of activity
+    activity_logits: Optional[Tensor] = None  # (B, F_a, S)
     sources: Optional[Tensor] = None  # (B, S, T)
     ctc_log_probs: Optional[Tensor] = None  # (B, S, F, V)
     guided: bool = False  # words are of voices that were given, in the references' order
-
-
-class DiarizationHead(nn.Module):
-    """EEND's: a linear layer on H_enc, one logit per speaker and frame."""
-
-    def __init__(self, width: int, num_speakers: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.output = Linear(width, num_speakers)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """(B, F, D) -> logits (B, F, S)."""
-        return self.output(self.norm(states))
 
 
 class SeparationHead(nn.Module):
@@ -189,7 +180,7 @@ class UME(nn.Module):
         self.encoder: Encoder = build_encoder(config.encoder)
         width = self.encoder.width
         self.rwse = build_rwse(config.rwse, self.encoder.num_layers)
-        self.diarization = DiarizationHead(width, config.num_speakers)
+        self.diarization = DiarizationHead(config.diarization, width, config.num_speakers)
         self.separation = SeparationHead(config.separation, width, config.num_speakers)
         self.by_voices = config.asr.differentiate_by == "voices"
         stacks = 1 if self.by_voices else config.num_speakers
@@ -225,10 +216,12 @@ class UME(nn.Module):
         words = words and self.runs("asr")
         encoded = self.encoder(audio, audio_lens)
         lens = num_frames(audio_lens, FRAME_SAMPLES)  # (B,)
-        output = UMEOutput(lens, FRAME_SHIFT)
+        output = UMEOutput(lens, self.diarization.frame_lens(audio_lens))
         if self.runs("diarization"):
             states = self.states(encoded, "diarization", lens)
-            output.activity_logits = self.diarization(states)  # (B, F, S)
+            output.activity_logits = self.diarization(
+                states, lens, FRAME_SHIFT, audio, audio_lens
+            )  # (B, F_a, S)
         if self.runs("separation") or (words and self.by_voices):
             states = self.states(encoded, "separation", lens)
             output.sources = self.separate(audio, audio_lens, states)
@@ -293,9 +286,9 @@ class UME(nn.Module):
             torch.arange(self.config.num_speakers, device=batch.num_speakers.device)
             < batch.num_speakers[:, None]
         )  # (B, S)
-        frames = valid_frames(output.frame_lens, int(output.frame_lens.max()))
         with full_precision(batch.audio):
             if output.activity_logits is not None:
+                frames = valid_frames(output.activity_lens, batch.activity.shape[1])
                 logits = output.activity_logits.to(batch.activity.dtype)
                 cost = diarization_cost(logits, batch.activity, frames)
                 # an absent speaker is a reference like any other: its stream must stay silent

@@ -34,6 +34,25 @@ def resample_frames(frames: Tensor, num_frames: int, ratio: float) -> Tensor:
     return frames[:, index.clamp(max=frames.shape[1] - 1)]
 
 
+def change_rate(frames: Tensor, lens: Tensor, num_frames: int, ratio: float) -> Tensor:
+    """``frames`` (B, F, D) as (B, ``num_frames``, D), ``ratio`` times as many a second.
+
+    More frames are interpolated linearly between the middles of those there are, fewer are their
+    means. Only the first ``lens`` (B,) frames of a clip count, whatever lies beyond.
+    """
+    if ratio == 1:
+        return frames[:, :num_frames]
+    if ratio < 1:
+        return pool_frames(frames.transpose(1, 2), lens, round(1 / ratio)).transpose(1, 2)
+    place = (torch.arange(num_frames, device=frames.device) + 0.5) / ratio - 0.5  # (F',)
+    last = (lens - 1)[:, None]  # (B, 1)
+    below = torch.minimum(place.floor().long().clamp(min=0), last)  # (B, F')
+    above = torch.minimum(place.ceil().long(), last)
+    share = (place - place.floor()).to(frames.dtype)[:, None]  # (F', 1)
+    rows = torch.arange(len(frames), device=frames.device)[:, None]
+    return frames[rows, below] * (1 - share) + frames[rows, above] * share
+
+
 def repeat_last(layers: Tensor, lens: Tensor, whole: Tensor) -> Tensor:
     """Frames of ``layers`` (L, B, F, D) for clips that should have ``whole`` (B,) of them.
 

@@ -137,6 +137,10 @@ def protocol(scores: Dict[str, Any]) -> str:
         **{name: _text(value) for name, value in scores["protocol"].items()},
         "threshold": _text(made.get("threshold", "-")),
         "median filter (frames)": _text(made.get("median", "-")),
+        "frame of activity (s)": _text(made.get("frame_shift", "-")),
+        "pauses filled up to, speech from (s)": " and ".join(
+            _text(made.get(name, "-")) for name in ("min_silence", "min_speech")
+        ),
         "blank penalty (nats)": ", ".join(
             f"{method} {penalty:g}" for method, penalty in made.get("blank_penalty", {}).items()
         )

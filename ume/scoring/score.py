@@ -25,7 +25,7 @@ from ume.scoring.text import NORMALISER
 CONTROLS = ("sources", "mixture")
 META = (  # what meta.json says about the making of the hypothesis
     "model", "model_sha256", "cuts", "cuts_sha256", "num_speakers", "threshold", "median",
-    "alignment_rule", "cpu_seconds", "audio_seconds",
+    "min_silence", "min_speech", "frame_shift", "alignment_rule", "cpu_seconds", "audio_seconds",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 import numpy as np
 from lhotse.cut import Cut
 
+from ume.activity import FRAME_SHIFT
 from ume.dataset.augment import AugmentConfig, Augmenter
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import TrainLoader, make_eval_loader, make_train_loader
@@ -64,6 +65,7 @@ class TrainingData:
         augment: what is done to mixtures after loading.
         accumulate: batches that one process takes for one update.
         rank, world: this process and the number of processes.
+        frame_shift: seconds from one frame of activity to the next.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class TrainingData:
         accumulate: int = 1,
         rank: int = 0,
         world: int = 1,
+        frame_shift: float = FRAME_SHIFT,
     ) -> None:
         listed = ["max"] if remix else modes
         cuts = [cut for mode in listed for cut in read_cuts(cuts_path(folder, "train", mode))]
@@ -113,6 +116,7 @@ class TrainingData:
                     group=accumulate * world,
                     rank=rank,
                     world=world,
+                    frame_shift=frame_shift,
                 )
 
     def kinds(self, phase: Phase) -> List[str]:
@@ -180,7 +184,9 @@ def cuts_path(folder: str, part: str, mode: str) -> Path:
     return Path(folder) / f"cuts_{part}_{mode}.jsonl.gz"
 
 
-def valid_batches(folder: str, mode: str, count: int) -> List[MixtureBatch]:
+def valid_batches(
+    folder: str, mode: str, count: int, frame_shift: float = FRAME_SHIFT
+) -> List[MixtureBatch]:
     """The first ``count`` dev mixtures, in memory: validation reads them again and again."""
     cuts = read_cuts(cuts_path(folder, "dev", mode))[:count]
-    return list(make_eval_loader(cuts, max_duration=60.0))
+    return list(make_eval_loader(cuts, max_duration=60.0, frame_shift=frame_shift))

@@ -217,6 +217,7 @@ class Trainer:
             config.accumulate,
             processes.rank,
             processes.world,
+            config.model.diarization.frame_shift,
         )
         # without effect unless the precision is fp16, whose gradients vanish unless scaled up
         self.scaler = make_grad_scaler(config.precision == "fp16")
@@ -301,7 +302,8 @@ class Trainer:
         """Run the steps that are left."""
         config = self.config
         journal = Journal(self.folder, self.step, config.steps) if self.processes.first else None
-        valid = valid_batches(config.data, config.valid_mode, config.valid_mixtures)
+        shift = config.model.diarization.frame_shift
+        valid = valid_batches(config.data, config.valid_mode, config.valid_mixtures, shift)
         begun, before = time.monotonic(), self.seconds
         self.model.train()
         if self.processes.device.type == "cuda" and self.step == 0:

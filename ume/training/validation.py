@@ -53,7 +53,7 @@ def validate(
         count += 1
         if output.activity_logits is not None:
             found = output.activity_logits > 0
-            activity += frame_der(found, batch.activity, output.frame_lens)
+            activity += frame_der(found, batch.activity, output.activity_lens)
         if output.ctc_log_probs is not None:
             wrong, total = token_errors(output.ctc_log_probs, output.frame_lens, tokens)
             tokens_wrong, tokens_all = tokens_wrong + wrong, tokens_all + total
