@@ -16,14 +16,16 @@ exp=$1 cuts=$2 hyp=$3
 out=$(dirname "$hyp")
 name=$(basename "$out")
 read -ra launcher <<<"$cmd"
-inputs=("$cuts" "$hyp/meta.json" "$hyp/hyp.rttm")
-for file in "$out"/{sources,mixture}/meta.json "$out"/{separated,sources,mixture}/words/*.json; do
+inputs=("$cuts" "$hyp/meta.json")
+audio=()
+[[ ! -d $hyp/audio ]] || audio=(--audio "$hyp/audio")
+for file in "$hyp/hyp.rttm" "$out"/{sources,mixture}/meta.json "$out"/{separated,sources,mixture}/words/*.json; do
   if [[ -f $file ]]; then
     inputs+=("$file")
   fi
 done
 
 ume stage --dir "$exp" --name "score-$name" --force "$force" --made-by "steps/infer.sh" \
-  --input "${inputs[@]}" --audio "$hyp/audio" --output "$out/scores.json" -- \
+  --input "${inputs[@]}" "${audio[@]}" --output "$out/scores.json" -- \
   "${launcher[@]}" "$exp/log/score-$name.log" \
   ume score --cuts "$cuts" --hyp "$hyp" --out "$out" --num-jobs "$nj"

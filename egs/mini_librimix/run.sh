@@ -116,6 +116,11 @@ if ((stage <= 4 && stop_stage >= 4)); then
     --steps "$steps" --seed "$seed" --force "$force" "$mix" "$lang" "$exp"
 fi
 
+# has KIND: whether the model gives audio, posteriors or ctc; one of a single task does not.
+has() {
+  [[ ! -f $exp/dev_max/separated/meta.json || -d $exp/dev_max/separated/$1 ]]
+}
+
 # Test sets: every part but train and dev. Words are scored where they are whole: not in min mode.
 sets=() word_sets=()
 for part in test test-other; do
@@ -137,7 +142,9 @@ if ((stage <= 5 && stop_stage >= 5)); then
     steps/infer.sh --nj "$nj" --force "$force" \
       "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/separated"
   done
+  has ctc || log "no words: the model has no ASR head"
   for set in "${word_sets[@]}"; do
+    has ctc || continue
     for input in sources mixture; do
       steps/infer.sh --input "$input" --nj "$nj" --force "$force" \
         "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/$input"
@@ -145,7 +152,7 @@ if ((stage <= 5 && stop_stage >= 5)); then
   done
 fi
 
-if ((stage <= 6 && stop_stage >= 6)); then
+if ((stage <= 6 && stop_stage >= 6)) && has ctc; then
   log "stage 6: decoding; blank penalty of 1best chosen on dev"
   steps/tune_decoding.sh --force "$force" \
     "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
@@ -162,7 +169,7 @@ if ((stage <= 6 && stop_stage >= 6)); then
 fi
 
 if ((stage <= 7 && stop_stage >= 7)); then
-  if [[ $corpus == librispeech && $encoder == whisper ]]; then
+  if [[ $corpus == librispeech && $encoder == whisper ]] && has audio; then
     log "stage 7: cascade, Whisper's own decoder on the separated voices"
     for set in "${word_sets[@]}"; do
       for input in separated sources mixture; do
@@ -171,7 +178,7 @@ if ((stage <= 7 && stop_stage >= 7)); then
       done
     done
   else
-    log "stage 7: cascade: only with --librispeech and Whisper's weights"
+    log "stage 7: cascade: only with --librispeech, Whisper's weights and separated voices"
   fi
 fi
 

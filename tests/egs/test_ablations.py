@@ -7,6 +7,7 @@ import yaml
 
 from tests.egs.recipe import RECIPE, Recipe, environment
 from ume.__main__ import VERBS, make_parser
+from ume.files import read_json
 from ume.training.train import Config
 
 
@@ -16,7 +17,15 @@ def test_one_thing_changes_and_the_table_compares(tmp_path):
     options = [word for word in smoke.command()[1:]]
     options.remove("--exp")
     options.remove(str(smoke.exp))
-    command = [str(script), "--only", "last-layer", "--exp", str(exp), "--", *options]
+    command = [
+        str(script),
+        "--only",
+        "last-layer single-diarization",
+        "--exp",
+        str(exp),
+        "--",
+        *options,
+    ]
     run = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert run.returncode == 0, run.stdout + run.stderr
     forms = {
@@ -24,6 +33,9 @@ def test_one_thing_changes_and_the_table_compares(tmp_path):
         for name in ("unchanged", "last-layer")
     }
     assert forms == {"unchanged": "per-task", "last-layer": "last"}
+    single = exp / "single-diarization"
+    figures = {metric["name"] for metric in read_json(single / "test_max/scores.json")["metrics"]}
+    assert figures == {"DER"} and not (single / "test_max" / "separated" / "audio").exists()
     table = (exp / "ablations.md").read_text()
     assert "### test_max" in table and "### test_min" in table
     assert "| unchanged |" in table and "| last-layer |" in table and "all, 6 mixtures" in table

@@ -20,7 +20,7 @@ from ume.inference.segment import Config as SegmentConfig
 from ume.inference.segment import Rule
 from ume.inference.segment import main as segment
 from ume.models.files import load_model, save_model
-from ume.models.ume import UME, LossConfig, SeparationConfig, UMEConfig
+from ume.models.ume import TASKS, UME, LossConfig, SeparationConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
@@ -113,6 +113,26 @@ def test_meta_tells_how_it_was_made(config: Config, model: Path) -> None:
     assert meta["alignment_rule"].startswith("none") == tied
     assert meta["audio_seconds"] == pytest.approx(sum(cut.duration for cut in cuts))
     assert meta["cpu_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    "task, tasks, folders",
+    [
+        ("diarization", ["diarization"], {"posteriors"}),
+        ("separation", ["separation"], {"audio"}),
+        ("asr", ["separation", "asr"], {"audio", "ctc"}),  # words are those of the voices
+    ],
+)
+def test_a_model_of_one_task_answers_it_alone(config: Config, tmp_path, task, tasks, folders):
+    network = load_model(config.model)
+    weights = {name: float(name == task) for name in TASKS}
+    network.config.loss = replace(network.config.loss, **weights)
+    save_model(tmp_path / "single", network.config, network.state_dict())
+    hyp = infer(replace(config, model=str(tmp_path / "single")))
+    found = {path.name for path in hyp.iterdir() if path.is_dir()} - {"meta"}
+    assert found == folders
+    assert read_json(hyp / "meta.json")["tasks"] == tasks
+    assert (hyp / "hyp.rttm").exists() == (task == "diarization")
 
 
 @pytest.mark.parametrize("kind", ["separated", "sources", "mixture"])

@@ -32,6 +32,7 @@ def write_job(
             "cuts_sha256": "1",
             "input": "separated",
             "num_jobs": 2,
+            "tasks": ["diarization", "separation", "asr"],
             "num_speakers": 2,
             "num_samples": {name: SAMPLES[name] for name in names},
             "audio_seconds": sum(SAMPLES[name] for name in names) / 16000,
@@ -193,7 +194,7 @@ def test_what_is_missing_is_named(hyp: Path, tuned: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", ["sources", "mixture"])
 def test_controls_have_no_activity(tmp_path: Path, tuned: str, kind: str) -> None:
-    write_job(tmp_path, 1, ["a", "b"], input=kind, num_jobs=1)
+    write_job(tmp_path, 1, ["a", "b"], input=kind, num_jobs=1, tasks=["asr"])
     main(Config(str(tmp_path), tuned))
     assert read_json(tmp_path / "meta.json")["input"] == kind
     assert not (tmp_path / "hyp.rttm").exists() and not (tmp_path / "segments.json").exists()

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from ume.dataset.mixtures import reference_activity
 from ume.errors import UmeError
-from ume.files import read_json
+from ume.files import read_json, write_json
 from ume.inference.segment import Rule
 from ume.inference.tune import Config, first_rules, main, search, second_rules
 
@@ -70,6 +70,7 @@ def test_the_choice_is_written(mixtures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "a hypothesis" / "posteriors"
     folder.mkdir(parents=True)
     save_file(shard, str(folder / "1.safetensors"), {"frame_shift": "0.02"})
+    write_json(folder.parent / "meta" / "1.json", {"tasks": ["diarization"]})
     main(Config(str(folder.parent), str(cuts), str(tmp_path / "tuned.json")))
     tuned = read_json(tmp_path / "tuned.json")
     assert (tuned["threshold"], tuned["median"]) == (0.6, 1)
@@ -86,8 +87,18 @@ def test_the_choice_is_written(mixtures: Path, tmp_path: Path) -> None:
 def test_missing_inputs_are_named(mixtures: Path, tmp_path: Path) -> None:
     cuts = mixtures / "cuts_test_max.jsonl.gz"
     out = str(tmp_path / "tuned.json")
+    with pytest.raises(UmeError, match="1.json does not exist; steps/infer.sh makes it"):
+        main(Config(str(tmp_path), str(cuts), out))
+    write_json(tmp_path / "meta" / "1.json", {"tasks": ["diarization"]})
     with pytest.raises(UmeError, match="posteriors does not exist; steps/infer.sh makes it"):
         main(Config(str(tmp_path), str(cuts), out))
     (tmp_path / "posteriors").mkdir()
     with pytest.raises(UmeError, match="none.jsonl.gz does not exist; steps/simulate.sh"):
         main(Config(str(tmp_path), str(tmp_path / "none.jsonl.gz"), out))
+
+
+def test_without_a_diarization_head_there_is_nothing_to_choose(mixtures: Path, tmp_path) -> None:
+    write_json(tmp_path / "meta" / "1.json", {"tasks": ["separation"]})
+    cuts = str(mixtures / "cuts_test_max.jsonl.gz")
+    main(Config(str(tmp_path), cuts, str(tmp_path / "tuned.json")))
+    assert read_json(tmp_path / "tuned.json") == {"recordings": 0}

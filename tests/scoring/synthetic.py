@@ -85,7 +85,8 @@ def write_hypothesis(folder: Path, mixtures: List[Mixture], source: str, streams
         "model": {"path": "model.safetensors", "sha256": "0"}, "cuts": "cuts", "input": source,
         "num_recordings": len(mixtures), "recordings": [m.id for m in mixtures],
         "num_speakers": 1 if source == "mixture" else 2, "threshold": 0.5, "median": 11,
-        "alignment_rule": "test", "cpu_seconds": 1.0, "audio_seconds": 10.0,
+        "tasks": ["diarization", "separation", "asr"], "alignment_rule": "test",
+        "cpu_seconds": 1.0, "audio_seconds": 10.0,
     }  # fmt: skip
     (folder / "meta.json").write_text(json.dumps(meta))
     entries = [

@@ -1,6 +1,7 @@
 """``ume score`` on a synthetic set: every figure against the libraries; bad input."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 
 from tests.scoring.synthetic import Material, make_test_set
 from ume.__main__ import main as ume
+from ume.report.tables import table
 from ume.scoring.score import Config, main
 
 
@@ -229,6 +231,32 @@ def lose_meta(hyp: Path) -> None:
 
 def three_streams(hyp: Path) -> None:
     edit_json(hyp / "separated/meta.json", lambda meta: meta.update(num_speakers=3))
+
+
+@pytest.mark.parametrize(
+    "task, names",
+    [
+        ("diarization", {"DER"}),
+        ("separation", {"SI-SDRi", "SI-SDR"}),
+        ("asr", {"cpWER", "ORC-WER"}),
+    ],
+)
+def test_a_model_of_one_task_is_scored_in_it_alone(tmp_path: Path, task: str, names: set) -> None:
+    test_set = make_test_set(tmp_path, size=3)
+    separated = test_set.hyp / "separated"
+    edit_json(separated / "meta.json", lambda meta: meta.update(tasks=[task]))
+    for other, files in (("diarization", "hyp.rttm"), ("separation", "audio"), ("asr", "words")):
+        if other != task:
+            path = separated / files
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+    if task != "asr":
+        shutil.rmtree(test_set.hyp / "sources")
+        shutil.rmtree(test_set.hyp / "mixture")
+    options = ["--cuts", str(test_set.cuts), "--hyp", str(separated)]
+    assert ume(["score", *options, "--out", str(test_set.hyp)]) == 0
+    scores = json.loads((test_set.hyp / "scores.json").read_text())
+    assert {metric["name"] for metric in scores["metrics"]} == names
+    assert "not run" in table(scores)
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,30 @@ def test_options_that_cannot_be(changes, message, mixtures, lang, tmp_path):
         main(config(mixtures, lang, tmp_path, **changes))
 
 
+def test_a_recogniser_of_voices_that_nothing_separates_is_refused(mixtures, lang, tmp_path):
+    given = config(mixtures, lang, tmp_path)
+    given.model.loss = LossConfig(0.0, 0.0, 1.0)
+    with pytest.raises(UmeError, match="nothing learns to separate: give --model.loss.separation"):
+        main(given)
+
+
+@pytest.mark.parametrize("task", ["diarization", "separation", "asr"])
+def test_a_run_of_one_task_leaves_the_other_heads_untouched(task, mixtures, lang, tmp_path):
+    given = config(mixtures, lang, tmp_path, steps=2, asr_steps=0)
+    given.model.loss = LossConfig(**{name: float(name == task) for name in TASKS})
+    given.model.asr.differentiate_by = "encoders"
+    given.model.vocab_size = Tokenizer(str(lang)).vocab_size
+    before = {n: p.clone() for n, p in Trainer(given, join()).model.named_parameters()}
+    main(given)
+    average(AverageConfig(str(tmp_path)))
+    moved = {
+        name.split(".")[0]
+        for name, value in load_model(tmp_path).named_parameters()
+        if not torch.equal(value, before[name])
+    }
+    assert moved == {"encoder", "rwse", task}
+
+
 def test_parts_start_from_another_model(mixtures, lang, tmp_path):
     main(config(mixtures, lang, tmp_path / "first", steps=2))
     average(AverageConfig(str(tmp_path / "first")))

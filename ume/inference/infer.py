@@ -20,7 +20,7 @@ from ume.files import sha256, write_bytes, write_json
 from ume.inference.align import CORRELATED, TIED, align_heads
 from ume.inference.data import job_batches
 from ume.models.files import load_model
-from ume.models.ume import UME
+from ume.models.ume import TASKS, UME
 from ume.nn.lengths import num_frames
 
 INPUTS = ("separated", "sources", "mixture")
@@ -78,7 +78,7 @@ class Shard:
 def separate(model: UME, batch: MixtureBatch, shard: Shard, folder: Path, half: bool) -> None:
     """The whole system on one batch."""
     output = model(batch.audio, batch.audio_lens)
-    if not model.config.loss.tied:
+    if not model.config.loss.tied and len(model.answers()) == len(TASKS):
         output = align_heads(output, batch.audio_lens, shard.activity_shift)
     for index, name in enumerate(batch.ids):
         frames, samples = int(output.frame_lens[index]), int(batch.audio_lens[index])
@@ -151,6 +151,7 @@ def main(config: Config) -> None:
             "cuts_sha256": sha256(config.cuts),
             "input": config.input,
             "num_jobs": config.num_jobs,
+            "tasks": model.answers() if config.input == "separated" else ["asr"],
             "num_speakers": 1 if config.input == "mixture" else model.config.num_speakers,
             "alignment_rule": TIED if model.config.loss.tied else CORRELATED,
             "num_samples": shard.num_samples,

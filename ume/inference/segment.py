@@ -23,7 +23,6 @@ from ume.activity import (
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
 
-
 ROUNDING = 1e-6  # seconds: sums of frames are not exact
 
 
@@ -117,7 +116,7 @@ def main(config: Config) -> None:
     """Write ``hyp.rttm``, ``segments.json`` (where there are posteriors) and ``meta.json``."""
     hyp = existing(config.hyp, "steps/infer.sh")
     meta = join_meta(hyp)
-    if meta["input"] == "separated" and (hyp / "posteriors").exists():
+    if "diarization" in meta["tasks"]:
         rule = Rule.read(config.tuned)
         found, shift = read_posteriors(hyp)
         meta.update(asdict(rule), frame_shift=shift)

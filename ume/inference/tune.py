@@ -10,7 +10,7 @@ import torch
 from ume.activity import frame_samples, segments_to_frames
 from ume.dataset.mixtures import reference_activity
 from ume.errors import UmeError
-from ume.files import existing, write_json
+from ume.files import existing, read_json, write_json
 from ume.inference.segment import Rule, read_posteriors
 from ume.metrics.frame_der import frame_der
 from ume.metrics.results import DiarizationErrors
@@ -75,8 +75,15 @@ def best(table: Dict[Rule, DiarizationErrors]) -> Tuple[Rule, DiarizationErrors]
 
 
 def main(config: Config) -> None:
-    """Write the rule that :func:`best` finds: first without minimum durations, then with them."""
+    """Write the rule that :func:`best` finds: first without minimum durations, then with them.
+
+    A model without a diarization head has no rule.
+    """
     hyp = existing(config.hyp, "steps/infer.sh")
+    if "diarization" not in read_json(existing(hyp / "meta" / "1.json", "steps/infer.sh"))["tasks"]:
+        write_json(Path(config.out), {"recordings": 0})
+        print("the model has no diarization head: there is nothing to choose")
+        return
     posteriors, shift = read_posteriors(hyp)
     references = reference_activity(config.cuts, shift)
     missing = set(references) - set(posteriors)

@@ -190,6 +190,11 @@ class UME(nn.Module):
         """Whether ``task`` has a share in the loss."""
         return float(getattr(self.config.loss, task)) > 0
 
+    def answers(self) -> List[str]:
+        """The tasks that :meth:`forward` answers; a recogniser of voices needs them separated."""
+        heard = self.by_voices and self.runs("asr")
+        return [task for task in TASKS if self.runs(task) or (task == "separation" and heard)]
+
     def layer_weights(self) -> Dict[str, List[float]]:
         """Each task's weights of the encoder's layers."""
         return {task: self.sum_for(task).weights().tolist() for task in TASKS}

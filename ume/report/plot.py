@@ -3,6 +3,7 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from ume.dataset.mixtures import read_cuts
 from ume.errors import UmeError
@@ -36,8 +37,8 @@ def main(config: Config) -> None:
             draw_learning_curves(read_curves(exp / "metrics.jsonl"), folder / "learning-curves.png")
         if (exp / "layer_weights.json").exists():
             draw_layer_weights(read_json(exp / "layer_weights.json"), folder / "layer-weights.png")
-        if config.cuts:
-            example = load_example(config, exp)
+        example = load_example(config, exp) if config.cuts else None
+        if example:
             draw_timeline(example, folder / "timeline.png")
             draw_spectrograms(example, folder / "spectrograms.png")
         names = sorted(path.name for path in folder.iterdir())
@@ -49,13 +50,16 @@ def main(config: Config) -> None:
     print(f"{exp / 'plots'}: {', '.join(names)}")
 
 
-def load_example(config: Config, exp: Path) -> Example:
-    """The mixture to draw, from the cuts and the hypothesis folder of the set."""
+def load_example(config: Config, exp: Path) -> Optional[Example]:
+    """The mixture to draw; None where the model does not tell both voices and who speaks when."""
     cuts = {cut.id: cut for cut in read_cuts(config.cuts)}
     name = config.recording or typical(exp / config.set / "per_utterance.csv") or next(iter(cuts))
     if name not in cuts:
         raise UmeError(f"--recording {name!r} is not among {config.cuts}; give one of its ids")
-    return Example.load(cuts[name], Hypothesis.open(exp / config.set / "separated", cuts))
+    hypothesis = Hypothesis.open(exp / config.set / "separated", cuts)
+    if not (hypothesis.has("diarization") and hypothesis.has("separation")):
+        return None
+    return Example.load(cuts[name], hypothesis)
 
 
 def typical(scores: Path) -> str:

@@ -34,6 +34,10 @@ class Hypothesis:
         _same(set(meta["recordings"]), set(ids), path)
         return cls(path, meta)
 
+    def has(self, task: str) -> bool:
+        """Whether the model answered ``task``: diarization, separation or asr."""
+        return task in self.meta["tasks"]
+
     @property
     def streams(self) -> List[str]:
         """Labels of the streams, ``"1"`` to ``"S"``."""

@@ -49,7 +49,7 @@ class Task(NamedTuple):
 
     cut: Cut
     hypothesis: Hypothesis
-    speech: Speech
+    speech: Optional[Speech]  # None: the model has no diarization head
     words: Dict[str, Dict[str, Dict[str, str]]]  # input -> method -> stream -> words
 
 
@@ -63,9 +63,19 @@ class RecordingScore:
 
 
 def score_recording(task: Task) -> RecordingScore:
-    """Score diarization, separation and words of one recording."""
+    """Score diarization, separation and words of one recording, those that there are."""
     reference = Reference.of(task.cut)
-    results = {**_diarization(reference, task.speech), **_separation(reference, task)}
+    count = len(task.hypothesis.streams)
+    if count != len(reference.speakers):
+        raise UmeError(
+            f"{task.hypothesis.path} has {count} streams, cut {reference.id} "
+            f"{len(reference.speakers)} speakers; use a model for as many"
+        )
+    results: Dict[Figure, Ratio] = {}
+    if task.speech is not None:
+        results.update(_diarization(reference, task.speech))
+    if task.hypothesis.has("separation"):
+        results.update(_separation(reference, task))
     transcripts = {}
     texts = _texts(reference) if any(task.words.values()) else {}
     for source, methods in task.words.items():
@@ -106,12 +116,6 @@ def _diarization(reference: Reference, speech: Speech) -> Dict[Figure, Ratio]:
 
 
 def _separation(reference: Reference, task: Task) -> Dict[Figure, Ratio]:
-    streams = task.hypothesis.streams
-    if len(streams) != len(reference.speakers):
-        raise UmeError(
-            f"{task.hypothesis.path} has {len(streams)} streams, cut {reference.id} "
-            f"{len(reference.speakers)} speakers; use a model for as many"
-        )
     truth = load_example(task.cut)
     sources, mixture = truth.sources, truth.audio  # (S, T), (T,)
     active = reference.activity()  # (S, T)
@@ -124,7 +128,8 @@ def _separation(reference: Reference, task: Task) -> Dict[Figure, Ratio]:
         for (name, region), average in score.averages.items()
         if average.count
     }
-    found = activity(task.speech, streams, reference.num_samples)
-    agree = labels_agree(separated.permutation, active, found)
-    results[Figure("label agreement", "separated")] = Average(float(agree), 1)
+    if task.speech is not None:
+        found = activity(task.speech, task.hypothesis.streams, reference.num_samples)
+        agree = labels_agree(separated.permutation, active, found)
+        results[Figure("label agreement", "separated")] = Average(float(agree), 1)
     return results

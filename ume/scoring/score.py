@@ -145,12 +145,12 @@ def _tasks(config: Config) -> List[Task]:
         if path.exists():
             folders[name] = Hypothesis.open(path, ids)
     words = {} if _is_min(config) else {name: f.words() for name, f in folders.items()}
-    speech = hypothesis.speech()
+    speech = hypothesis.speech() if hypothesis.has("diarization") else {}
     return [
         Task(
             cut,
             hypothesis,
-            speech[cut.id],
+            speech.get(cut.id),
             {
                 name: {method: texts[cut.id] for method, texts in methods.items()}
                 for name, methods in words.items()

@@ -85,7 +85,8 @@ class Config:
     """Length (s) of windows of mixtures, for diarization and separation: more voices a second of
     training. Whole mixtures, for all tasks, are then those of at most max_duration."""
     crop_share: float = 0.75
-    """Share of the batches that are windows, where crop is given; the others are whole."""
+    """Share of the batches that are windows, where crop is given; the others are whole. Windows
+    have no words: a run of words alone has none."""
     asr_steps: int = 0
     """Steps at the very start that train the encoder and the recogniser alone, on true sources
     with some of the others left in: from a flat start, mixtures teach it next to nothing for a
@@ -142,6 +143,7 @@ class Config:
     """Threads of the arithmetic; 0: as many as there are cores."""
 
 
+WITHOUT_WORDS = ("diarization", "separation")  # tasks that learn from windows, too
 MOST_SKIPPED = 20  # updates in a row; a run that never has a finite gradient is broken
 
 
@@ -208,7 +210,7 @@ class Trainer:
             config.max_duration,
             config.asr_longest,
             config.crop,
-            config.crop_share,
+            config.crop_share if any(map(self.model.runs, WITHOUT_WORDS)) else 0.0,
             make_phases(config.steps, config.asr_steps, config.opposite_sex_steps),
             config.seed,
             config.num_workers,
@@ -481,6 +483,15 @@ def check(config: Config) -> None:
         raise UmeError(f"--average {config.average}: give last or best")
     if config.patience and config.average == "last":
         raise UmeError("with --patience a run has no known end; give --average best as well")
+    loss = config.model.loss
+    voices = config.model.asr.differentiate_by == "voices" and loss.asr > 0
+    taken = bool(config.initialize_from) and "separation" in config.initialize_parts
+    if voices and loss.separation == 0 and config.asr_steps < config.steps and not taken:
+        raise UmeError(
+            "the recogniser would hear voices that nothing learns to separate: give "
+            "--model.loss.separation a weight, take the part separation from another model, set "
+            "--model.asr.differentiate_by encoders, or --asr_steps as large as --steps"
+        )
     if config.precision not in ("float32", "bf16", "fp16"):
         raise UmeError(f"--precision {config.precision}: give float32, bf16 or fp16")
     if config.precision == "fp16" and not torch.cuda.is_available():
