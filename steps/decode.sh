@@ -8,7 +8,7 @@ nj=2
 cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/decode.sh [options] <experiment folder> <lang folder> <hypothesis folder>
-  --method METHOD           1best (HLG), ctc-decoding or ctc-greedy-search
+  --method METHOD           1best (HLG), ctc-decoding, ctc-greedy-search or ctc-attention
   --tuned FILE              of steps/tune_decoding.sh; empty: no blank penalty
   --nj N                    jobs
   --cmd LAUNCHER            \$decode_cmd
@@ -20,6 +20,10 @@ name=$(basename "$(dirname "$hyp")")-$(basename "$hyp")-$method
 read -ra launcher <<<"$cmd"
 options=(--hyp "$hyp" --lang "$lang" --method "$method")
 inputs=("$hyp/ctc" "$lang")
+if [[ $method == ctc-attention ]]; then
+  options+=(--model "$exp")
+  inputs+=("$hyp/states" "$exp/model.safetensors")
+fi
 if [[ -n $tuned ]]; then
   options+=(--tuned "$tuned")
   inputs+=("$tuned")

@@ -4,6 +4,7 @@ set -euo pipefail
 
 input=separated
 tune=false
+words=true
 nj=2
 num_threads=1
 cmd=${decode_cmd:-run.py}
@@ -12,6 +13,7 @@ help_message="usage: steps/infer.sh [options] <experiment folder> <cuts> <hypoth
   --input KIND              separated, sources or mixture (see 'ume infer --help')
   --tune true               choose threshold, median and durations on these cuts (a dev set),
                             for all sets of the experiment folder
+  --words false             leave the recogniser out: in min mode there are no words to score
   --nj N                    jobs
   --num-threads N           threads of a job
   --cmd LAUNCHER            \$decode_cmd
@@ -26,7 +28,7 @@ ume stage --dir "$exp" --name "infer-$name" --force "$force" \
   --made-by "steps/train.sh or steps/simulate.sh" \
   --input "$exp/model.safetensors" "$exp/model.yaml" "$cuts" --output "$hyp/meta" -- \
   "${launcher[@]}" JOB=1:"$nj" "$exp/log/infer-$name.JOB.log" \
-  ume infer --model "$exp" --cuts "$cuts" --hyp "$hyp" --input "$input" \
+  ume infer --model "$exp" --cuts "$cuts" --hyp "$hyp" --input "$input" --words "$words" \
   --num-threads "$num_threads" --job JOB --num-jobs "$nj"
 
 if [[ $tune == true ]]; then

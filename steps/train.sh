@@ -17,7 +17,7 @@ cmd=${train_cmd:-run.py}
 force=false
 help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <experiment folder>
   --conf FILE               options of 'ume train' (required)
-  --overlay FILE            options that are put over those of --conf
+  --overlay FILE,FILE       files whose options are put over those of --conf, one after the other
   --steps N                 updates, instead of the config's
   --seed N                  seed of weights and batches
   --encoder-weights W       'auto', a file or a folder; empty: from scratch
@@ -33,14 +33,23 @@ help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <ex
 [[ $# -eq 3 ]] || die "expected <mixture folder> <lang folder> <experiment folder>; see --help"
 [[ -n $conf ]] || die "--conf is empty; give a file such as conf/ume.yaml"
 [[ -f $conf ]] || die "option --conf: there is no file $conf; check the path"
-[[ -z $overlay || -f $overlay ]] || die "option --overlay: there is no file $overlay; check the path"
 data=$1 lang=$2 exp=$3
 
-options=(--config "$conf" ${overlay:+--config "$overlay"} --data "$data" --lang "$lang" --exp "$exp" --seed "$seed"
+files=("$conf")
+IFS=, read -ra overlays <<<"$overlay"
+for file in "${overlays[@]}"; do
+  [[ -f $file ]] || die "option --overlay: there is no file $file; check the path"
+  files+=("$file")
+done
+options=()
+for file in "${files[@]}"; do
+  options+=(--config "$file")
+done
+options+=(--data "$data" --lang "$lang" --exp "$exp" --seed "$seed"
   --model.num_speakers "$num_speakers" --num-workers "$num_workers" --num-threads "$num_threads")
 [[ -z $steps ]] || options+=(--steps "$steps")
 [[ -z $encoder_weights ]] || options+=(--encoder-weights "$encoder_weights")
-inputs=("$conf" ${overlay:+"$overlay"} "$data/about.json" "$lang/tokens.txt" "$lang/bpe.model")
+inputs=("${files[@]}" "$data/about.json" "$lang/tokens.txt" "$lang/bpe.model")
 if [[ -n $initialize_from ]]; then
   options+=(--initialize_from "$initialize_from" --initialize_parts "[$initialize_parts]")
   inputs+=("$initialize_from/model.safetensors")

@@ -29,7 +29,9 @@ folders=("$exp/unchanged")
 for file in "${overlays[@]}"; do
   name=$(basename "$file" .yaml)
   log "ablation $name"
-  "$recipe/run.sh" --stage 4 --stop-stage 8 --overlay "$file" --exp "$exp/$name" "$@"
+  first=$recipe/conf/ablations/first/$name.yaml
+  [[ -f $first ]] || first=
+  "$recipe/run.sh" --stage 4 --stop-stage 8 --overlay "$file" --first "$first" --exp "$exp/$name" "$@"
   folders+=("$exp/$name")
 done
 . "$recipe/path.sh"

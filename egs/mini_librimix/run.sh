@@ -9,6 +9,7 @@ alignments=
 split=
 conf=
 overlay=
+first=
 encoder=auto
 steps=
 num_speakers=2
@@ -37,6 +38,8 @@ Model:
                             they can be found and trains an E-Branchformer where not
   --conf FILE               options of 'ume train'; default: conf/<corpus>_<encoder>.yaml
   --overlay FILE            options that are put over the config's (conf/ablations/)
+  --first FILE              options of a training before it, put over those (conf/ablations/first/):
+                            encoder, layer sums and recogniser start from its model
   --steps N                 updates, instead of the config's
   --seed N                  of everything: voices, sentences, mixtures, weights, batches
 Run:
@@ -59,7 +62,7 @@ case $encoder in
 auto | whisper | e-branchformer) ;;
 *) die "option --encoder takes auto, whisper or e-branchformer, not '$encoder'" ;;
 esac
-for name in librispeech alignments split conf overlay data exp publish; do
+for name in librispeech alignments split conf overlay first data exp publish; do
   [[ -z ${!name} ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
 done
 cd "$recipe"
@@ -112,8 +115,15 @@ fi
 
 if ((stage <= 4 && stop_stage >= 4)); then
   log "stage 4: training"
-  steps/train.sh --conf "$conf" --overlay "$overlay" --encoder-weights "$weights" --num-speakers "$num_speakers" \
-    --steps "$steps" --seed "$seed" --force "$force" "$mix" "$lang" "$exp"
+  common=(--conf "$conf" --encoder-weights "$weights" --num-speakers "$num_speakers" --seed "$seed"
+    --force "$force")
+  start=
+  if [[ -n $first ]]; then
+    start=$exp/first
+    steps/train.sh "${common[@]}" --overlay "${overlay:+$overlay,}$first" "$mix" "$lang" "$start"
+  fi
+  steps/train.sh "${common[@]}" --overlay "$overlay" --steps "$steps" --initialize-from "$start" \
+    "$mix" "$lang" "$exp"
 fi
 
 # has KIND: whether the model gives audio, posteriors or ctc; one of a single task does not.
@@ -139,7 +149,9 @@ if ((stage <= 5 && stop_stage >= 5)); then
   steps/infer.sh --tune true --nj "$nj" --force "$force" \
     "$exp" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
   for set in "${sets[@]}"; do
-    steps/infer.sh --nj "$nj" --force "$force" \
+    words=true
+    [[ $set != *_min ]] || words=false
+    steps/infer.sh --words "$words" --nj "$nj" --force "$force" \
       "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/separated"
   done
   has ctc || log "no words: the model has no ASR head"
@@ -164,6 +176,10 @@ if ((stage <= 6 && stop_stage >= 6)) && has ctc; then
     for input in separated sources mixture; do
       steps/decode.sh --method 1best --tuned "$exp/tuned_decoding.json" --nj "$nj" \
         --force "$force" "$exp" "$lang" "$exp/$set/$input"
+      if has states; then
+        steps/decode.sh --method ctc-attention --nj "$nj" --force "$force" \
+          "$exp" "$lang" "$exp/$set/$input"
+      fi
     done
   done
 fi

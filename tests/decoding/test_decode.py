@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ume.__main__ import main as ume
@@ -16,6 +17,12 @@ from ume.decoding import decode as decoding
 from ume.decoding.decode import Config, decode_batch, make_decoder
 from ume.decoding.lattice import LatticeDecoder
 from ume.errors import UmeError
+from ume.losses.attention import attention_loss
+from ume.models.files import save_model
+from ume.models.ume import UME, UMEConfig
+from ume.nn.e_branchformer import EBranchformerSize
+from ume.nn.encoders import EncoderConfig
+from ume.nn.recogniser import RecogniserConfig
 
 METHODS = ["ctc-greedy-search", "ctc-decoding", "1best"]
 SENTENCE = "THE CAT SAT"
@@ -217,12 +224,49 @@ def test_lattices_that_do_not_fit_are_made_smaller(
         run(folder, lang, "1best")
 
 
+def test_a_decoder_that_has_learned_a_sentence_mends_the_words(
+    lang: Path, peaky: Make, hypothesis_folder: Make, tmp_path: Path
+) -> None:
+    tokenizer = Tokenizer(lang)
+    size = EBranchformerSize(1, 16, 2, 32, 32, 7)
+    network = UMEConfig(
+        vocab_size=tokenizer.vocab_size,
+        encoder=EncoderConfig("e-branchformer", e_branchformer=size),
+        asr=RecogniserConfig("voices", 16, 2, 32, 7, 1, 1, decoder_layers=1),
+    )
+    torch.manual_seed(0)
+    model = UME(network)
+    log_probs = peaky(lang, "THE CAB SAT")
+    states = torch.randn(len(log_probs), 16)
+    frames = torch.tensor([len(log_probs)])
+    optimizer = torch.optim.Adam(model.asr.decoder.parameters(), lr=0.02)
+    for _ in range(80):
+        optimizer.zero_grad()
+        text = [tokenizer.encode(SENTENCE)]
+        attention_loss(model.asr.decoder, states[None], frames, text, tokenizer.end, 0).backward()
+        optimizer.step()
+    save_model(tmp_path / "exp", network, model.state_dict())
+    folder = hypothesis_folder({"m_1": log_probs})
+    (folder / "states").mkdir()
+    metadata = {"frame_shift": "0.02"}
+    save_file({"m_1": states}, folder / "states" / "1.safetensors", metadata)
+    options = {"model": str(tmp_path / "exp")}
+    assert run(folder, lang, "ctc-attention", **options) == {"m_1": SENTENCE}
+    assert run(folder, lang, "ctc-attention", ctc_weight=1.0, **options) != {"m_1": SENTENCE}
+    with pytest.raises(UmeError, match="ctc-attention needs --model"):
+        run(folder, lang, "ctc-attention")
+    network.asr.decoder_layers = 0
+    save_model(tmp_path / "none", network, UME(network).state_dict())
+    with pytest.raises(UmeError, match="has no attention decoder: train with"):
+        run(folder, lang, "ctc-attention", model=str(tmp_path / "none"))
+
+
 def test_bad_log_probabilities_name_the_stream(
     lang: Path, peaky: Make, hypothesis_folder: Make
 ) -> None:
     log_probs = peaky(lang, SENTENCE)
     log_probs[3, 1] = float("nan")
-    with pytest.raises(UmeError, match="stream m7_1 has log-probabilities that are NaN"):
+    with pytest.raises(UmeError, match="stream m7_1 has values that are NaN"):
         run(hypothesis_folder({"m7_1": log_probs}), lang, "ctc-greedy-search")
 
 

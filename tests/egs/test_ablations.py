@@ -11,7 +11,7 @@ from ume.files import read_json
 from ume.training.train import Config
 
 
-def test_one_thing_changes_and_the_table_compares(tmp_path):
+def test_one_thing_changes_and_the_table_compares_and_words_may_come_first(tmp_path):
     smoke = Recipe(tmp_path)
     script, exp = RECIPE / "ablations.sh", tmp_path / "ab lations"
     options = [word for word in smoke.command()[1:]]
@@ -40,10 +40,20 @@ def test_one_thing_changes_and_the_table_compares(tmp_path):
     assert "### test_max" in table and "### test_min" in table
     assert "| unchanged |" in table and "| last-layer |" in table and "all, 6 mixtures" in table
 
+    first = tmp_path / "first.yaml"
+    first.write_text("model: {loss: {diarization: 0.0, separation: 0.0, asr: 1.0}}\nsteps: 4\n")
+    encoders = str(RECIPE / "conf" / "ablations" / "asr-encoders.yaml")
+    smoke.succeed("--stage", "4", "--stop-stage", "4", "--overlay", encoders, "--first", str(first))
+    made = yaml.safe_load((smoke.exp / "first" / "config.yaml").read_text())
+    assert (made["steps"], made["model"]["loss"]["separation"]) == (4, 0)
+    begun = yaml.safe_load((smoke.exp / "config.yaml").read_text())
+    assert begun["initialize_from"] == str(smoke.exp / "first")
+    assert begun["model"]["asr"]["differentiate_by"] == "encoders" and begun["steps"] == 12
+
 
 def test_every_overlay_is_of_options_that_exist():
     parser = make_parser("train", Config, VERBS["train"][1])
-    overlays = sorted((RECIPE / "conf" / "ablations").glob("*.yaml"))
+    overlays = sorted((RECIPE / "conf" / "ablations").rglob("*.yaml"))
     assert overlays
     for path in overlays:
         needed = ["--exp", "e", "--data", "d", "--lang", "l"]

@@ -107,7 +107,8 @@ def test_hypotheses_and_scores_of_every_set(recipe: Recipe, name: str) -> None:
     streams = {f"{r}_{k}" for r in recordings for k in range(1, recipe.num_speakers + 1)}
     assert made >= {f"separated/audio/{stream}.flac" for stream in streams}
     assert made >= {f"separated/{file}" for file in ("hyp.rttm", "segments.json", "meta.json")}
-    assert made >= {"separated/posteriors/1.safetensors", "separated/ctc/1.safetensors"}
+    assert "separated/posteriors/1.safetensors" in made
+    assert ("separated/ctc/1.safetensors" in made) == (name != "test_min")
     assert made >= {"scores.json", "per_utterance.csv"}
     if name == "test_min":
         assert not [path for path in made if "words/" in path]

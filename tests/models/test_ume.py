@@ -8,6 +8,7 @@ import torch
 
 from ume.dataset.batch import Example, MixtureBatch, collate
 from ume.errors import UmeError
+from ume.losses.attention import attention_loss
 from ume.models.files import from_dict, load_model, save_model
 from ume.models.ume import TASKS, UME, LossConfig, SeparationConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
@@ -47,9 +48,11 @@ TOKENS = [[[3, 4, 5], [6, 3]], [[5, 5], [4]]]
 
 @pytest.mark.parametrize("form", ["voices", "encoders"])
 @pytest.mark.parametrize("filterbank", ["stft", "free"])
-def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(form, filterbank):
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(form, filterbank, gated):
     torch.manual_seed(0)
     config = small(form=form)
+    config.separation.gated = gated
     if filterbank == "free":
         config.separation.filterbank, config.separation.mask = "free", "relu"
         config.separation.num_filters, config.separation.kernel = 16, 64
@@ -68,9 +71,9 @@ def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(form, filterbank):
     torch.testing.assert_close(
         together.ctc_log_probs[1:, :, :frames], alone.ctc_log_probs[:, :, :frames], **close
     )
-    single = model.recognise(batch.audio, batch.audio_lens)[1:, :frames]
+    single = model.recognise(batch.audio, batch.audio_lens).log_probs[1:, :frames]
     torch.testing.assert_close(
-        single, model.recognise(batch.audio[1:, :9123], batch.audio_lens[1:]), **close
+        single, model.recognise(batch.audio[1:, :9123], batch.audio_lens[1:]).log_probs, **close
     )
 
 
@@ -207,6 +210,8 @@ def test_unknown_fields_of_a_config_are_named():
         ({"separation": SeparationConfig(stride=150)}, "stride"),
         ({"separation": SeparationConfig(mask="linear")}, "mask"),
         ({"asr": RecogniserConfig("magic")}, "differentiate_by"),
+        ({"separation": SeparationConfig(gated=True), "loss": LossConfig(tied=False)}, "tied"),
+        ({"separation": SeparationConfig(gated=True), "loss": LossConfig(0.0)}, "opens the gates"),
     ],
 )
 def test_configurations_that_cannot_work_are_one_line(change, message):
@@ -215,6 +220,62 @@ def test_configurations_that_cannot_work_are_one_line(change, message):
         setattr(config, name, value)
     with pytest.raises(UmeError, match=message):
         UME(config)
+
+
+@pytest.mark.parametrize("form", ["voices", "encoders"])
+def test_an_attention_decoder_takes_part_of_the_words_weight(form):
+    config = small(form=form)
+    plain = UME(config)
+    config.asr.decoder_layers = 1
+    torch.manual_seed(0)
+    model = UME(config)
+    model.load_state_dict(plain.state_dict(), strict=False)
+    batch = make_batch(16000, 9123)
+    before = plain.loss(plain(batch.audio, batch.audio_lens), batch, TOKENS)
+    output = model(batch.audio, batch.audio_lens)
+    loss = model.loss(output, batch, TOKENS)
+    assert {**loss.tasks, "attention": 0} == {**before.tasks, "attention": 0}
+    assert loss.weights["asr"] == pytest.approx(0.3 * 0.33)
+    assert loss.weights["attention"] == pytest.approx(0.7 * 0.33)
+    expected = sum(loss.weights[task] * value for task, value in loss.tasks.items())
+    assert float(loss.total) == pytest.approx(float(expected))
+    # an untrained decoder knows nothing: about one, as the other normalised losses
+    assert 0.5 < float(loss.tasks["attention"]) < 2
+    # words of stream k are told to the decoder that hears stream k
+    perm = loss.permutations["asr"]
+    states = torch.stack([output.word_states[b, perm[b, r]] for b in range(2) for r in range(2)])
+    texts = [text for row in TOKENS for text in row]
+    nats = attention_loss(model.asr.decoder, states, output.frame_lens.repeat_interleave(2), texts,
+                          1, config.asr.smoothing)  # fmt: skip
+    tokens = torch.tensor([len(text) + 1 for text in texts])
+    torch.testing.assert_close(loss.tasks["attention"], (nats / tokens).mean() / math.log(7))
+    loss.tasks["attention"].backward()
+    assert any(p.grad is not None and p.grad.any() for p in model.encoder.parameters())
+
+
+def test_the_decoder_learns_from_true_sources_as_well():
+    config = small()
+    config.asr.decoder_layers = 1
+    loss = UME(config).source_loss(make_batch(16000, 9123), TOKENS)
+    assert set(loss.tasks) == {"asr", "attention"} and loss.weights["attention"] == 0.7
+
+
+def test_gates_are_closed_where_nobody_speaks_and_teach_the_activity_nothing():
+    config = small()
+    config.separation.gated = True
+    model = UME(config)
+    batch = make_batch(8000)
+    with torch.no_grad():
+        model.diarization.output.weight.zero_()
+        model.diarization.output.bias.copy_(torch.tensor([20.0, -20.0]))
+    gated = model(batch.audio, batch.audio_lens).sources
+    model.config.separation.gated = False
+    free = model(batch.audio, batch.audio_lens).sources
+    torch.testing.assert_close(gated[:, 0], free[:, 0])
+    assert gated[:, 1].abs().max() < 1e-6 < free[:, 1].abs().max()
+    model.config.separation.gated = True
+    model(batch.audio, batch.audio_lens).sources.square().sum().backward()
+    assert model.diarization.output.bias.grad is None
 
 
 def test_a_guide_stands_in_for_the_voices_in_the_order_of_the_references():
@@ -234,7 +295,7 @@ def test_words_are_of_what_the_shared_encoder_hears_in_each_voice():
     model, batch = UME(small()).eval(), make_batch(8000, 7000)
     output = model(batch.audio, batch.audio_lens)
     for k in range(2):
-        alone = model.recognise(output.sources[:, k], batch.audio_lens)
+        alone = model.recognise(output.sources[:, k], batch.audio_lens).log_probs
         torch.testing.assert_close(output.ctc_log_probs[:, k], alone)
 
 
@@ -245,7 +306,8 @@ def test_the_loss_of_true_sources_is_the_ctc_loss_of_each_alone():
     losses = []
     for b, s in [(0, 0), (1, 0), (1, 1)]:
         length = int(batch.audio_lens[b])
-        log_probs = model.recognise(batch.sources[b : b + 1, s, :length], batch.audio_lens[[b]])[0]
+        heard = model.recognise(batch.sources[b : b + 1, s, :length], batch.audio_lens[[b]])
+        log_probs = heard.log_probs[0]
         target = torch.tensor(tokens[b][s])
         value = torch.nn.functional.ctc_loss(
             log_probs,

@@ -20,6 +20,7 @@ class Tokenizer:
     """
 
     blank = 0
+    end = 1  # begins and ends a text, for an attention decoder
 
     def __init__(self, folder: PathLike) -> None:
         path = existing(Path(folder) / "bpe.model", made_by="ume prepare-lang")

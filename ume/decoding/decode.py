@@ -10,10 +10,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ume.dataset.tokenizer import Tokenizer
-from ume.decoding.ctc_shards import CtcShards
 from ume.decoding.graph import NO_K2, ctc_topology, has_k2, load_fsa
+from ume.decoding.joint_search import joint_search
 from ume.decoding.lattice import Beams, LatticeDecoder
 from ume.decoding.lexicon import read_table
+from ume.decoding.shards import Shards
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
 
@@ -26,8 +27,15 @@ class Config:
     """Hypothesis folder, with `ctc/` inside."""
     lang: str
     """Lang folder the model was trained with."""
-    method: Literal["ctc-greedy-search", "ctc-decoding", "1best"] = "1best"
-    """Best token per frame; best path of a lattice over the CTC topology; the same over HLG."""
+    method: Literal["ctc-greedy-search", "ctc-decoding", "1best", "ctc-attention"] = "1best"
+    """Best token per frame; best path of a lattice over the CTC topology; the same over HLG; beam
+    search by the model's attention decoder and CTC together."""
+    model: Optional[str] = None
+    """Experiment folder whose model has made the streams (ctc-attention only)."""
+    beam: int = 8
+    """Hypotheses of a stream (ctc-attention only)."""
+    ctc_weight: float = 0.3
+    """Share of CTC in the score, the rest is the decoder's (ctc-attention only)."""
     search_beam: float = 15.0
     """Beam of the search (icefall: 20, slower; 10 is enough for a well-trained model)."""
     output_beam: float = 5.0
@@ -92,7 +100,7 @@ def decode(config: Config) -> List[Dict[str, Any]]:
     """SegLST entries of this job's share of the streams."""
     started = time.monotonic()
     tokenizer = Tokenizer(config.lang)
-    shards = CtcShards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
+    shards = Shards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
     decoder = make_decoder(config, tokenizer)
     streams = by_length(shards, shards.frames)[config.job - 1 :: config.num_jobs]
     words = decode_streams(config, decoder, shards, streams)
@@ -110,13 +118,13 @@ def decode(config: Config) -> List[Dict[str, Any]]:
     ]
 
 
-def by_length(shards: CtcShards, streams: Iterable[str]) -> List[str]:
+def by_length(shards: Shards, streams: Iterable[str]) -> List[str]:
     """``streams``, the longest first."""
     return sorted(streams, key=lambda stream: (-shards.frames[stream], stream))
 
 
 def decode_streams(
-    config: Config, decoder: Decoder, shards: CtcShards, streams: List[str]
+    config: Config, decoder: Decoder, shards: Shards, streams: List[str]
 ) -> Dict[str, str]:
     """Words of ``streams``, which are sorted by falling length."""
     words = {}
@@ -146,6 +154,8 @@ def make_decoder(config: Config, tokenizer: Tokenizer) -> Decoder:
         return lambda streams: {
             name: tokenizer.decode(greedy_tokens(log_probs)) for name, log_probs in streams.items()
         }
+    if config.method == "ctc-attention":
+        return JointDecoder(config, tokenizer)
     if not has_k2():
         raise UmeError(f"--method {config.method} {NO_K2}")
     beams = Beams(
@@ -157,6 +167,36 @@ def make_decoder(config: Config, tokenizer: Tokenizer) -> Decoder:
     hlg.scores *= config.hlg_scale
     symbols = {index: word for word, index in read_table(Path(config.lang) / "words.txt").items()}
     return LatticeDecoder(hlg, beams, lambda words: " ".join(symbols[word] for word in words))
+
+
+class JointDecoder:
+    """Streams of log-probabilities to words, with what the attention decoder knows of them."""
+
+    def __init__(self, config: Config, tokenizer: Tokenizer) -> None:
+        if not config.model:
+            raise UmeError("--method ctc-attention needs --model, the experiment folder")
+        from ume.models.files import load_model  # the other methods start faster without it
+
+        decoder = load_model(config.model).asr.decoder
+        if decoder is None:
+            raise UmeError(
+                f"{config.model} has no attention decoder: train with --model.asr.decoder_layers"
+            )
+        self.config, self.tokenizer, self.decoder = config, tokenizer, decoder
+        self.states = Shards(Path(config.hyp) / "states", decoder.embedding.weight.shape[1])
+
+    def __call__(self, streams: Dict[str, Tensor]) -> Dict[str, str]:
+        pad = torch.nn.utils.rnn.pad_sequence
+        texts = joint_search(
+            self.decoder,
+            pad([self.states[name] for name in streams], batch_first=True),
+            pad(list(streams.values()), batch_first=True),
+            torch.tensor([len(log_probs) for log_probs in streams.values()]),
+            Tokenizer.end,
+            self.config.beam,
+            self.config.ctc_weight,
+        )
+        return {name: self.tokenizer.decode(text) for name, text in zip(streams, texts)}
 
 
 def greedy_tokens(log_probs: Tensor) -> List[int]:

@@ -10,7 +10,7 @@ from meeteval.wer.wer.error_rate import ErrorRate
 from ume.dataset.mixtures import read_cuts
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import decode
-from ume.decoding.ctc_shards import CtcShards
+from ume.decoding.shards import Shards
 from ume.errors import UmeError
 from ume.files import existing, write_json
 
@@ -46,7 +46,7 @@ def search(config: Config) -> Dict[float, ErrorRate]:
     if not references:
         raise UmeError(f"{config.cuts} has no texts to tune on; give a dev set with words")
     tokenizer = Tokenizer(config.lang)
-    shards = CtcShards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
+    shards = Shards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
     streams = [stream for stream in shards.frames if stream.rpartition("_")[0] in references]
     missing = set(references) - {stream.rpartition("_")[0] for stream in streams}
     if missing:

@@ -33,6 +33,8 @@ def align_heads(output: UMEOutput, audio_lens: Tensor, activity_shift: float) ->
         smooth = torch.nn.functional.avg_pool1d(spoken, 25, 1, 12)  # 0.5 s
         order = busy_order(output.sources, smooth, audio_lens, FRAME_SHIFT)
         output.ctc_log_probs = permute(output.ctc_log_probs, order, dim=1)
+        if output.word_states is not None:
+            output.word_states = permute(output.word_states, order, dim=1)
     return output
 
 

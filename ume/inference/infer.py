@@ -39,6 +39,8 @@ class Config:
     input: str = "separated"
     """`separated`: the whole system. Controls, words only: `sources` (each true source alone
     through the same recogniser), `mixture` (the unseparated mixture as one stream)."""
+    words: bool = True
+    """Whether the recogniser is run as well; in min mode there are no words to score."""
     max_duration: float = 30.0
     """Seconds of audio in a batch."""
     half: bool = False
@@ -58,13 +60,17 @@ class Shard:
         self.activity_shift = activity_shift  # seconds
         self.posteriors: Dict[str, Tensor] = {}
         self.ctc: Dict[str, Tensor] = {}
+        self.states: Dict[str, Tensor] = {}  # for an attention decoder
         self.num_samples: Dict[str, int] = {}
 
     def write(self, config: Config) -> None:
         """Write tensors, then the job's part of ``meta.json``."""
-        shifts = {"posteriors": self.activity_shift, "ctc": FRAME_SHIFT}
-        for kind, tensors in (("posteriors", self.posteriors), ("ctc", self.ctc)):
-            metadata = {"frame_shift": str(shifts[kind])}
+        for kind, tensors, shift in (
+            ("posteriors", self.posteriors, self.activity_shift),
+            ("ctc", self.ctc, FRAME_SHIFT),
+            ("states", self.states, FRAME_SHIFT),
+        ):
+            metadata = {"frame_shift": str(shift)}
             path = Path(config.hyp) / kind / f"{config.job}.safetensors"
             if tensors:
                 write_bytes(path, save(tensors, metadata))
@@ -75,9 +81,9 @@ class Shard:
 
 
 @torch.no_grad()
-def separate(model: UME, batch: MixtureBatch, shard: Shard, folder: Path, half: bool) -> None:
+def separate(model: UME, batch: MixtureBatch, shard: Shard, config: Config) -> None:
     """The whole system on one batch."""
-    output = model(batch.audio, batch.audio_lens)
+    output = model(batch.audio, batch.audio_lens, words=config.words)
     if not model.config.loss.tied and len(model.answers()) == len(TASKS):
         output = align_heads(output, batch.audio_lens, shard.activity_shift)
     for index, name in enumerate(batch.ids):
@@ -87,10 +93,13 @@ def separate(model: UME, batch: MixtureBatch, shard: Shard, folder: Path, half: 
             posterior = output.activity_logits[index, :active].sigmoid()
             shard.posteriors[name] = posterior.half().contiguous()
         if output.sources is not None:
-            write_voices(folder, name, output.sources[index, :, :samples].numpy())
+            write_voices(Path(config.hyp), name, output.sources[index, :, :samples].numpy())
         if output.ctc_log_probs is not None:
             for k, stream in enumerate(output.ctc_log_probs[index], start=1):
-                shard.ctc[f"{name}_{k}"] = reduced(stream[:frames], half)
+                shard.ctc[f"{name}_{k}"] = reduced(stream[:frames], config.half)
+        if output.word_states is not None:
+            for k, stream in enumerate(output.word_states[index], start=1):
+                shard.states[f"{name}_{k}"] = reduced(stream[:frames], True)
 
 
 @torch.no_grad()
@@ -99,14 +108,16 @@ def recognise(model: UME, batch: MixtureBatch, shard: Shard, sources: bool, half
     frames = num_frames(batch.audio_lens, FRAME_SAMPLES).tolist()
     streams = batch.sources.transpose(0, 1) if sources else batch.audio[None]  # (S, B, T)
     for k, audio in enumerate(streams, start=1):
-        log_probs = model.recognise(audio, batch.audio_lens)  # (B, F, V)
-        for name, stream, length in zip(batch.ids, log_probs, frames):
-            shard.ctc[f"{name}_{k}"] = reduced(stream[:length], half)
+        heard = model.recognise(audio, batch.audio_lens)
+        for name, log_probs, states, length in zip(batch.ids, *heard, frames):
+            shard.ctc[f"{name}_{k}"] = reduced(log_probs[:length], half)
+            if model.asr.decoder is not None:
+                shard.states[f"{name}_{k}"] = reduced(states[:length], True)
 
 
-def reduced(log_probs: Tensor, half: bool) -> Tensor:
+def reduced(frames: Tensor, half: bool) -> Tensor:
     """A copy of its own, in 16 bits if asked."""
-    return log_probs.half().contiguous() if half else log_probs.clone()
+    return frames.half().contiguous() if half else frames.clone()
 
 
 def write_voices(folder: Path, name: str, sources: np.ndarray) -> None:
@@ -119,11 +130,11 @@ def write_voices(folder: Path, name: str, sources: np.ndarray) -> None:
 
 def process(config: Config, model: UME, batches: Iterable[MixtureBatch], total: int) -> Shard:
     """All batches of a job, with a progress bar."""
-    shard, folder = Shard(model.config.diarization.frame_shift), Path(config.hyp)
+    shard = Shard(model.config.diarization.frame_shift)
     with tqdm(total=total, unit="cut", mininterval=5, desc=config.input) as bar:
         for batch in batches:
             if config.input == "separated":
-                separate(model, batch, shard, folder, config.half)
+                separate(model, batch, shard, config)
             else:
                 recognise(model, batch, shard, config.input == "sources", config.half)
             shard.num_samples.update(zip(batch.ids, batch.audio_lens.tolist()))
@@ -139,6 +150,7 @@ def main(config: Config) -> None:
         torch.set_num_threads(config.num_threads)
     model = load_model(config.model)
     batches, total = job_batches(config.cuts, config.max_duration, config.job, config.num_jobs)
+    answers = model.answers() if config.input == "separated" else ["asr"]
     started = time.process_time()
     shard = process(config, model, batches, total)
     shard.write(config)
@@ -151,7 +163,7 @@ def main(config: Config) -> None:
             "cuts_sha256": sha256(config.cuts),
             "input": config.input,
             "num_jobs": config.num_jobs,
-            "tasks": model.answers() if config.input == "separated" else ["asr"],
+            "tasks": [task for task in answers if config.words or task != "asr"],
             "num_speakers": 1 if config.input == "mixture" else model.config.num_speakers,
             "alignment_rule": TIED if model.config.loss.tied else CORRELATED,
             "num_samples": shard.num_samples,

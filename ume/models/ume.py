@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Collection, Dict, List, Mapping, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE
+from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE, frame_samples
 from ume.dataset.batch import MixtureBatch
+from ume.dataset.tokenizer import Tokenizer
 from ume.errors import UmeError
+from ume.losses.attention import attention_loss
 from ume.losses.costs import SI_SDR_SCALE, ctc_cost, diarization_cost, separation_cost
 from ume.losses.joint import JointLoss, TaskCost, joint_loss
 from ume.nn.conv_tasnet import ConvTasNet
@@ -17,9 +19,9 @@ from ume.nn.diarization import DiarizationConfig, DiarizationHead
 from ume.nn.encoder import Encoder, EncoderOutput, full_precision
 from ume.nn.encoders import EncoderConfig, build_encoder
 from ume.nn.filterbank import Filterbank, FreeFilterbank, STFTFilterbank
-from ume.nn.lengths import num_frames, resample_frames, valid_frames
+from ume.nn.lengths import change_rate, num_frames, resample_frames, valid_frames
 from ume.nn.linear import Linear
-from ume.nn.recogniser import Recogniser, RecogniserConfig
+from ume.nn.recogniser import Recogniser, RecogniserConfig, Words
 from ume.nn.rwse import LastLayer, LayerSum, ResidualWeightedSum, RWSEConfig
 
 TASKS = ("diarization", "separation", "asr")
@@ -54,6 +56,8 @@ class SeparationConfig:
     """`sigmoid`, `relu` or `softmax`; sigmoid and softmax cannot amplify, hence cannot clip."""
     encoder_width: int = 128
     """Channels H_enc is projected to before it joins the filterbank's features; 0 leaves it out."""
+    gated: bool = False
+    """Multiply voice k by the probability that speaker k speaks; needs loss.tied."""
 
 
 @dataclass
@@ -108,6 +112,7 @@ class UMEOutput:
     activity_logits: Optional[Tensor] = None  # (B, F_a, S)
     sources: Optional[Tensor] = None  # (B, S, T)
     ctc_log_probs: Optional[Tensor] = None  # (B, S, F, V)
+    word_states: Optional[Tensor] = None  # (B, S, F, W), for the attention decoder if there is one
     guided: bool = False  # words are of voices that were given, in the references' order
 
 
@@ -230,6 +235,8 @@ class UME(nn.Module):
         if self.runs("separation") or (words and self.by_voices):
             states = self.states(encoded, "separation", lens)
             output.sources = self.separate(audio, audio_lens, states)
+            if self.config.separation.gated and output.activity_logits is not None:
+                output.sources = output.sources * self.gates(output, audio.shape[1])
         if words and self.by_voices:
             output.guided = guide is not None
             voices = output.sources if guide is None else guide  # (B, S, T)
@@ -238,9 +245,12 @@ class UME(nn.Module):
             flat = self.recognise(
                 voices.detach().flatten(0, 1), audio_lens.repeat_interleave(voices.shape[1])
             )
-            output.ctc_log_probs = flat.unflatten(0, voices.shape[:2])  # (B, S, F, V)
+            heard = Words(*(part.unflatten(0, voices.shape[:2]) for part in flat))
         elif words:
-            output.ctc_log_probs = self.asr(self.states(encoded, "asr", lens), lens)
+            heard = self.asr(self.states(encoded, "asr", lens), lens)
+        if words:
+            output.ctc_log_probs = heard.log_probs
+            output.word_states = None if self.asr.decoder is None else heard.states
         return output
 
     def states(self, encoded: EncoderOutput, task: str, lens: Tensor) -> Tensor:
@@ -259,15 +269,26 @@ class UME(nn.Module):
             decoded = bank.decode(spectrum, masks.to(spectrum.dtype), audio.shape[1])
         return decoded * scale[..., None]
 
-    def recognise(self, audio: Tensor, audio_lens: Tensor) -> Tensor:
-        """The ASR head on ``audio`` (B, T) as it is, nothing separated: (B, F, V).
+    def gates(self, output: UMEOutput, num_samples: int) -> Tensor:
+        """Probability of speech (B, S, T) by sample, on lines between the frames of activity.
+
+        Detached: whether somebody speaks is learned from the labels alone.
+        """
+        assert output.activity_logits is not None
+        probability = output.activity_logits.detach().sigmoid()  # (B, F, S)
+        size = frame_samples(self.diarization.frame_shift)
+        return change_rate(probability, output.activity_lens, num_samples, size).transpose(1, 2)
+
+    def recognise(self, audio: Tensor, audio_lens: Tensor) -> Words:
+        """The ASR head on ``audio`` (B, T) as it is, nothing separated: (B, F, ...).
 
         Also the control beside a multi-speaker result: the same recogniser on the true sources,
         or on the mixture. The paper's form answers with the first speaker's stack.
         """
         encoded = self.encoder(audio, audio_lens)
         lens = num_frames(audio_lens, FRAME_SAMPLES)
-        return self.asr(self.states(encoded, "asr", lens), lens, num_stacks=1)[:, 0]
+        heard = self.asr(self.states(encoded, "asr", lens), lens, num_stacks=1)
+        return Words(*(part[:, 0] for part in heard))
 
     def loss(
         self,
@@ -276,8 +297,7 @@ class UME(nn.Module):
         tokens: Sequence[Sequence[Optional[List[int]]]],
     ) -> JointLoss:
         """Permutation-invariant joint loss; ``tokens`` [B][S] are the references' token ids."""
-        ordered = {"asr"} if output.guided else set()
-        return self.joint_loss(self.costs(output, batch, tokens), ordered)
+        return self.joint_loss(self.costs(output, batch, tokens), output, tokens)
 
     def costs(
         self,
@@ -309,10 +329,50 @@ class UME(nn.Module):
             return costs
         return as_they_are(costs, tokens, self.config.vocab_size)
 
-    def joint_loss(self, costs: Mapping[str, TaskCost], ordered: Collection[str] = ()) -> JointLoss:
-        """The weighted sum of ``costs``, under one permutation or several."""
+    def joint_loss(
+        self,
+        costs: Mapping[str, TaskCost],
+        output: UMEOutput,
+        tokens: Sequence[Sequence[Optional[List[int]]]],
+    ) -> JointLoss:
+        """The weighted sum of ``costs``, under one permutation or several.
+
+        The attention decoder keeps the permutation that CTC has found.
+        """
         weights = {task: float(getattr(self.config.loss, task)) for task in TASKS}
-        return joint_loss(costs, weights, self.config.loss.tied, ordered)
+        ordered = {"asr"} if output.guided else set()
+        loss = joint_loss(costs, weights, self.config.loss.tied, ordered)
+        texts = [(b, r) for b, row in enumerate(tokens) for r, text in enumerate(row) if text]
+        if output.word_states is None or not texts:
+            return loss
+        clips, speakers = (list(column) for column in zip(*texts))
+        states = output.word_states[clips, loss.permutations["asr"][clips, speakers]]
+        spoken = [tokens[b][r] or [] for b, r in texts]
+        return self.with_decoder(loss, states, output.frame_lens[clips], spoken)
+
+    def with_decoder(
+        self, loss: JointLoss, states: Tensor, lens: Tensor, texts: Sequence[List[int]]
+    ) -> JointLoss:
+        """``loss`` with a part of the weight of ``asr`` on ``attention``, the decoder's loss.
+
+        ``states`` (N, F, W) and ``lens`` (N,) are of the streams in which ``texts`` are said.
+        """
+        assert self.asr.decoder is not None
+        config = self.config.asr
+        nats = attention_loss(
+            self.asr.decoder, states, lens, texts, Tokenizer.end, config.smoothing
+        )  # (N,)
+        if self.config.loss.normalised:
+            lengths = torch.tensor([len(text) + 1 for text in texts]).to(nats)
+            nats = nats / (lengths * math.log(self.config.vocab_size))
+        tasks = {**loss.tasks, "attention": nats.mean()}
+        weights = {
+            **loss.weights,
+            "asr": config.ctc_weight * loss.weights["asr"],
+            "attention": (1 - config.ctc_weight) * loss.weights["asr"],
+        }
+        parts = [weights[task] * value for task, value in tasks.items()]
+        return JointLoss(torch.stack(parts).sum(), tasks, weights, loss.permutations)
 
     def source_loss(
         self, batch: MixtureBatch, tokens: Sequence[Sequence[Optional[List[int]]]]
@@ -321,10 +381,14 @@ class UME(nn.Module):
         chosen = [(b, s) for b, texts in enumerate(tokens) for s, text in enumerate(texts) if text]
         clips, speakers = (list(column) for column in zip(*chosen))
         lens = batch.audio_lens[clips]
-        log_probs = self.recognise(batch.sources[clips, speakers], lens)[:, None]  # (N, 1, F, V)
-        references = [[tokens[b][s]] for b, s in chosen]
-        cost = TaskCost(*ctc_cost(log_probs, num_frames(lens, FRAME_SAMPLES), references))
-        return joint_loss({"asr": cost}, {"asr": 1.0}, tied=False)
+        heard = self.recognise(batch.sources[clips, speakers], lens)
+        texts = [tokens[b][s] or [] for b, s in chosen]
+        frames = num_frames(lens, FRAME_SAMPLES)
+        cost = TaskCost(*ctc_cost(heard.log_probs[:, None], frames, [[text] for text in texts]))
+        loss = joint_loss({"asr": cost}, {"asr": 1.0}, tied=False)
+        if self.asr.decoder is None:
+            return loss
+        return self.with_decoder(loss, heard.states, frames, texts)
 
 
 def as_they_are(
@@ -372,6 +436,10 @@ def check(config: UMEConfig) -> None:
     for name, (value, allowed) in choices.items():
         if value not in allowed:
             raise UmeError(f"{name} is {value!r}; choose one of {', '.join(allowed)}")
+    if config.separation.gated and not config.loss.tied:
+        raise UmeError("separation.gated needs loss.tied: voice k must be speaker k of activity")
+    if config.separation.gated and config.loss.diarization == 0:
+        raise UmeError("separation.gated needs a loss.diarization above 0: who opens the gates?")
     if config.num_speakers < 1:
         raise UmeError(f"num_speakers is {config.num_speakers}; it must be at least 1")
     if not any(getattr(config.loss, task) > 0 for task in TASKS):

@@ -1,7 +1,7 @@
-"""The ASR head: one stream of CTC log-probabilities per speaker."""
+"""The ASR head: one stream of words per speaker, by CTC and, where asked, an attention decoder."""
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from ume.nn.e_branchformer import EBranchformerLayer, EBranchformerSize
 from ume.nn.lengths import valid_frames
 from ume.nn.linear import Linear
+from ume.nn.whisper import WhisperSize
+from ume.nn.whisper_decoder import WhisperDecoder
 
 
 @dataclass
@@ -33,6 +35,19 @@ class RecogniserConfig:
     """Recognition layers, the same for all speakers."""
     dropout: float = 0.1
     """Dropout."""
+    decoder_layers: int = 0
+    """Layers of an attention decoder, of the same width and heads, beside CTC; 0: CTC alone."""
+    ctc_weight: float = 0.3
+    """CTC's share of the loss where there is a decoder."""
+    smoothing: float = 0.1
+    """Share of the decoder's target that is spread over all tokens."""
+
+
+class Words(NamedTuple):
+    """What the head says of a stream."""
+
+    log_probs: Tensor  # (..., F, V), of CTC
+    states: Tensor  # (..., F, W), what a decoder attends to
 
 
 class Stack(nn.Module):
@@ -59,7 +74,10 @@ class Stack(nn.Module):
 
 
 class Recogniser(nn.Module):
-    """H_enc to CTC log-probabilities, one stream per stack of differentiating layers.
+    """H_enc to words, one stream per stack of differentiating layers.
+
+    The decoder is not part of :meth:`forward`: in training it is told the texts, and in decoding it
+    takes part in a search.
 
     Args:
         config: sizes.
@@ -78,14 +96,31 @@ class Recogniser(nn.Module):
         )
         self.shared = Stack(config.shared_layers, config)
         self.output = Linear(config.width, vocab_size)
+        self.decoder = make_decoder(config, vocab_size) if config.decoder_layers else None
 
-    def forward(self, states: Tensor, lens: Tensor, num_stacks: Optional[int] = None) -> Tensor:
-        """``states`` (B, F, D), ``lens`` (B,) -> (B, K, F, V); of the first ``num_stacks`` only."""
+    def forward(self, states: Tensor, lens: Tensor, num_stacks: Optional[int] = None) -> Words:
+        """``states`` (B, F, D), ``lens`` (B,) -> (B, K, F, ...), K ``num_stacks`` or all stacks."""
         x = self.project(states)  # (B, F, D)
         valid = valid_frames(lens, x.shape[1])  # (B, F)
         stacks = self.differentiating[:num_stacks]
         x = torch.cat([stack(x, valid) for stack in stacks])  # (K * B, F, D)
         x = self.shared(x, valid.repeat(len(stacks), 1))
         logits = self.output(x).to(self.output.weight.dtype)  # under autocast they are short
-        log_probs = logits.log_softmax(dim=-1)
-        return log_probs.unflatten(0, (len(stacks), -1)).transpose(0, 1)
+        both = (logits.log_softmax(dim=-1), x)
+        return Words(*(part.unflatten(0, (len(stacks), -1)).transpose(0, 1) for part in both))
+
+
+def make_decoder(config: RecogniserConfig, vocab_size: int) -> WhisperDecoder:
+    """A decoder of Whisper's form from a random start."""
+    decoder = WhisperDecoder(
+        WhisperSize(
+            width=config.width,
+            num_heads=config.num_heads,
+            decoder_layers=config.decoder_layers,
+            vocab_size=vocab_size,
+        )
+    )
+    # the embedding is the output layer as well: as torch draws it, the first logits are far off
+    nn.init.normal_(decoder.embedding.weight, std=config.width**-0.5)
+    nn.init.normal_(decoder.positions, std=config.width**-0.5)
+    return decoder

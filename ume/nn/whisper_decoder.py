@@ -7,6 +7,7 @@ from typing import List, Optional, Tuple
 import torch
 from torch import Tensor, nn
 
+from ume.nn.lengths import valid_frames
 from ume.nn.whisper import Attention, WhisperSize, feed_forward
 
 MAX_TOKENS = 448  # positions of the decoder
@@ -21,12 +22,17 @@ class DecoderState:
 
     audio: List[KeysValues]
     text: List[Optional[KeysValues]]
+    valid: Optional[Tensor] = None  # (B, 1, 1, F) frames that exist; None: all
 
     def keep(self, rows: Tensor) -> "DecoderState":
         """The state of some ``rows`` of the batch."""
         audio = [(key[rows], value[rows]) for key, value in self.audio]
-        text = [past and (past[0][rows], past[1][rows]) for past in self.text]
-        return DecoderState(audio, text)
+        valid = None if self.valid is None else self.valid[rows]
+        return DecoderState(audio, self.keep_text(rows), valid)
+
+    def keep_text(self, rows: Tensor) -> List[Optional[KeysValues]]:
+        """The tokens so far of some ``rows``: for hypotheses of the same audio."""
+        return [past and (past[0][rows], past[1][rows]) for past in self.text]
 
 
 class DecoderLayer(nn.Module):
@@ -42,7 +48,12 @@ class DecoderLayer(nn.Module):
         self.feed_forward = feed_forward(width)
 
     def forward(
-        self, x: Tensor, audio: KeysValues, past: Optional[KeysValues], mask: Tensor
+        self,
+        x: Tensor,
+        audio: KeysValues,
+        past: Optional[KeysValues],
+        mask: Tensor,
+        valid: Optional[Tensor],
     ) -> Tuple[Tensor, KeysValues]:
         """New tokens ``x`` (B, U, D) -> (B, U, D), and the keys and values of all so far."""
         normed = self.attention_norm(x)
@@ -50,7 +61,7 @@ class DecoderLayer(nn.Module):
         if past is not None:
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
         x = x + self.attention.attend(normed, key, value, mask)
-        x = x + self.cross_attention.attend(self.cross_attention_norm(x), *audio)
+        x = x + self.cross_attention.attend(self.cross_attention_norm(x), *audio, valid)
         return x + self.feed_forward(self.feed_forward_norm(x)), (key, value)
 
 
@@ -67,10 +78,14 @@ class WhisperDecoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
-    def start(self, encoded: Tensor) -> DecoderState:
-        """The state before the first token, for the encoder's output ``encoded`` (B, F, D)."""
+    def start(self, encoded: Tensor, lens: Optional[Tensor] = None) -> DecoderState:
+        """The state before the first token, for the encoder's output ``encoded`` (B, F, D).
+
+        ``lens`` (B,) are the frames that exist; Whisper itself has all of 30 s.
+        """
         audio = [layer.cross_attention.project(encoded) for layer in self.layers]
-        return DecoderState(audio, [None] * len(audio))
+        valid = None if lens is None else valid_frames(lens, encoded.shape[1])[:, None, None]
+        return DecoderState(audio, [None] * len(audio), valid)
 
     def forward(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """Logits (B, U, V) after each of the new ``tokens`` (B, U); extends ``state``."""
@@ -80,7 +95,9 @@ class WhisperDecoder(nn.Module):
         causal = torch.ones(total, total, dtype=torch.bool, device=tokens.device).tril()[seen:]
         x = self.embedding(tokens) + self.positions[seen:total]  # (B, U, D)
         for index, layer in enumerate(self.layers):
-            x, state.text[index] = layer(x, state.audio[index], state.text[index], causal)
+            x, state.text[index] = layer(
+                x, state.audio[index], state.text[index], causal, state.valid
+            )
         return self.norm(x) @ self.embedding.weight.T
 
 

@@ -1,4 +1,4 @@
-"""CTC log-probabilities of a hypothesis folder: ``ctc/<job>.safetensors``."""
+"""Frames of the streams of a hypothesis folder: ``ctc/<job>.safetensors`` and the like."""
 
 from pathlib import Path
 from typing import Any, Dict
@@ -10,8 +10,8 @@ from ume.errors import UmeError
 from ume.files import PathLike, existing
 
 
-class CtcShards:
-    """The streams ``<recording>_<k>`` of all shards, each log-probabilities (F', V).
+class Shards:
+    """The streams ``<recording>_<k>`` of all shards, each (F', ``width``).
 
     ``frames`` maps every stream to its number of frames; ``frame_shift`` is in seconds.
 
@@ -20,8 +20,8 @@ class CtcShards:
             that differ in frame shift.
     """
 
-    def __init__(self, folder: PathLike, vocab_size: int) -> None:
-        self.vocab_size = vocab_size
+    def __init__(self, folder: PathLike, width: int) -> None:
+        self.width = width
         self.frames: Dict[str, int] = {}
         self._shards: Dict[str, Any] = {}
         frame_shifts = set()
@@ -52,16 +52,16 @@ class CtcShards:
 
     def _length(self, path: Path, stream: str, shard: Any) -> int:
         shape = shard.get_slice(stream).get_shape()
-        if len(shape) != 2 or shape[1] != self.vocab_size:
+        if len(shape) != 2 or shape[1] != self.width:
             raise UmeError(
-                f"{path} has shape {tuple(shape)} for {stream}, not (frames, {self.vocab_size}); "
+                f"{path} has shape {tuple(shape)} for {stream}, not (frames, {self.width}); "
                 "give the lang folder the model was trained with"
             )
         return shape[0]
 
     def __getitem__(self, stream: str) -> torch.Tensor:
-        """Log-probabilities (F', V), float32; :class:`UmeError` if any is NaN or infinite."""
-        log_probs = self._shards[stream].get_tensor(stream).float()
-        if log_probs.isnan().any() or log_probs.isposinf().any():
-            raise UmeError(f"stream {stream} has log-probabilities that are NaN or infinite")
-        return log_probs
+        """The frames (F', width), float32; :class:`UmeError` if any is NaN or infinite."""
+        frames = self._shards[stream].get_tensor(stream).float()
+        if frames.isnan().any() or frames.isposinf().any():
+            raise UmeError(f"stream {stream} has values that are NaN or infinite")
+        return frames

@@ -1,0 +1,43 @@
+"""Cross-entropy of an attention decoder that is told the text so far."""
+
+from typing import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ume.nn.whisper_decoder import WhisperDecoder
+
+IGNORED = -100  # target of what is not there
+
+
+def attention_loss(
+    decoder: WhisperDecoder,
+    states: Tensor,
+    lens: Tensor,
+    texts: Sequence[Sequence[int]],
+    end: int,
+    smoothing: float,
+) -> Tensor:
+    """Nats (N,) of each text and its end.
+
+    Args:
+        decoder: of tokens among which ``end`` begins and ends every text.
+        states, lens: what it attends to, (N, F, D), and frames of each (N,).
+        texts: [N] token ids.
+        smoothing: share of the target's probability that is spread over all tokens.
+    """
+    targets = [torch.tensor([*text, end]) for text in texts]
+    target = torch.nn.utils.rnn.pad_sequence(targets, True, IGNORED).to(states.device)  # (N, U + 1)
+    given = torch.cat([torch.full_like(target[:, :1], end), target[:, :-1]], dim=1)
+    logits = decoder(given.masked_fill(given == IGNORED, end), decoder.start(states, lens))
+    losses = cross_entropy(
+        logits.to(torch.promote_types(logits.dtype, torch.float32)).transpose(
+            1, 2
+        ),  # (N, V, U + 1)
+        target,
+        ignore_index=IGNORED,
+        reduction="none",
+        label_smoothing=smoothing,
+    )
+    return losses.sum(dim=1)
