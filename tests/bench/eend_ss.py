@@ -28,9 +28,10 @@ from torch import Tensor, nn
 import ume.compat  # noqa: F401  (before anything that looks for torchaudio)
 from tests.bench.record import publish
 from ume.dataset.batch import MixtureBatch
-from ume.models.ume import UME, LossConfig, SeparationConfig, UMEConfig
+from ume.models.ume import UME, LossConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
+from ume.nn.separation import SeparationConfig
 
 BATCH, SPEAKERS, SECONDS = 4, 2, 3
 ROUNDS, WARM_UP = 6, 1

@@ -23,9 +23,10 @@ from ume.dataset.tokenizer import Tokenizer
 from ume.metrics.frame_der import frame_der
 from ume.metrics.permutations import best_permutation
 from ume.metrics.si_sdr import pairwise_si_sdr
-from ume.models.ume import UME, SeparationConfig, UMEConfig
+from ume.models.ume import UME, UMEConfig
 from ume.nn.lengths import valid_frames
 from ume.nn.recogniser import RecogniserConfig
+from ume.nn.separation import SeparationConfig
 from ume.pretrained import initialise
 from ume.training.guide import leaky_sources
 from ume.training.schedule import parameter_groups, rate_at

@@ -42,13 +42,17 @@ def test_one_thing_changes_and_the_table_compares_and_words_may_come_first(tmp_p
 
     first = tmp_path / "first.yaml"
     first.write_text("model: {loss: {diarization: 0.0, separation: 0.0, asr: 1.0}}\nsteps: 4\n")
-    encoders = str(RECIPE / "conf" / "ablations" / "asr-encoders.yaml")
-    smoke.succeed("--stage", "4", "--stop-stage", "4", "--overlay", encoders, "--first", str(first))
+    papers = tmp_path / "papers.yaml"
+    papers.write_text("model: {asr: {differentiate_by: encoders, decoder_layers: 1}}\n")
+    overlays = ["--overlay", str(papers), "--first", str(first)]
+    smoke.succeed("--stage", "4", "--stop-stage", "6", *overlays)
     made = yaml.safe_load((smoke.exp / "first" / "config.yaml").read_text())
     assert (made["steps"], made["model"]["loss"]["separation"]) == (4, 0)
     begun = yaml.safe_load((smoke.exp / "config.yaml").read_text())
     assert begun["initialize_from"] == str(smoke.exp / "first")
-    assert begun["model"]["asr"]["differentiate_by"] == "encoders" and begun["steps"] == 12
+    assert begun["model"]["asr"]["decoder_layers"] == 1 and begun["steps"] == 12
+    for name in ("separated", "sources", "mixture"):
+        assert (smoke.exp / "test_max" / name / "words" / "ctc-attention.json").exists()
 
 
 def test_every_overlay_is_of_options_that_exist():

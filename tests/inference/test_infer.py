@@ -20,10 +20,11 @@ from ume.inference.segment import Config as SegmentConfig
 from ume.inference.segment import Rule
 from ume.inference.segment import main as segment
 from ume.models.files import load_model, save_model
-from ume.models.ume import TASKS, UME, LossConfig, SeparationConfig, UMEConfig
+from ume.models.ume import TASKS, UME, LossConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
+from ume.nn.separation import SeparationConfig
 
 VOCAB = 7
 
@@ -133,6 +134,12 @@ def test_a_model_of_one_task_answers_it_alone(config: Config, tmp_path, task, ta
     assert found == folders
     assert read_json(hyp / "meta.json")["tasks"] == tasks
     assert (hyp / "hyp.rttm").exists() == (task == "diarization")
+
+
+def test_words_may_be_left_out(config: Config) -> None:
+    hyp = infer(replace(config, words=False))
+    assert not (hyp / "ctc").exists() and (hyp / "audio").exists()
+    assert read_json(hyp / "meta.json")["tasks"] == ["diarization", "separation"]
 
 
 @pytest.mark.parametrize("kind", ["separated", "sources", "mixture"])

@@ -10,11 +10,12 @@ from ume.dataset.batch import Example, MixtureBatch, collate
 from ume.errors import UmeError
 from ume.losses.attention import attention_loss
 from ume.models.files import from_dict, load_model, save_model
-from ume.models.ume import TASKS, UME, LossConfig, SeparationConfig, UMEConfig
+from ume.models.ume import TASKS, UME, LossConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
 from ume.nn.rwse import RWSEConfig
+from ume.nn.separation import SeparationConfig
 
 
 def small(speakers: int = 2, form: str = "voices", **changes: object) -> UMEConfig:

@@ -18,10 +18,11 @@ from ume.files import read_json
 from ume.mixing.simulate import Config as SimulateConfig
 from ume.mixing.simulate import main as simulate
 from ume.models.files import load_model
-from ume.models.ume import TASKS, LossConfig, SeparationConfig, UMEConfig
+from ume.models.ume import TASKS, LossConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
+from ume.nn.separation import SeparationConfig
 from ume.training.average import Config as AverageConfig
 from ume.training.average import main as average
 from ume.training.checkpoint import find_checkpoints, load_checkpoint

@@ -20,7 +20,7 @@ from ume.files import sha256, write_bytes, write_json
 from ume.inference.align import CORRELATED, TIED, align_heads
 from ume.inference.data import job_batches
 from ume.models.files import load_model
-from ume.models.ume import TASKS, UME
+from ume.models.ume import UME
 from ume.nn.lengths import num_frames
 
 INPUTS = ("separated", "sources", "mixture")
@@ -84,7 +84,7 @@ class Shard:
 def separate(model: UME, batch: MixtureBatch, shard: Shard, config: Config) -> None:
     """The whole system on one batch."""
     output = model(batch.audio, batch.audio_lens, words=config.words)
-    if not model.config.loss.tied and len(model.answers()) == len(TASKS):
+    if not model.config.loss.tied and {"diarization", "separation"} <= set(model.answers()):
         output = align_heads(output, batch.audio_lens, shard.activity_shift)
     for index, name in enumerate(batch.ids):
         frames, samples = int(output.frame_lens[index]), int(batch.audio_lens[index])

@@ -7,57 +7,23 @@ from typing import Dict, List, Mapping, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
-from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE, frame_samples
+from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, frame_samples
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
 from ume.errors import UmeError
 from ume.losses.attention import attention_loss
 from ume.losses.costs import SI_SDR_SCALE, ctc_cost, diarization_cost, separation_cost
 from ume.losses.joint import JointLoss, TaskCost, joint_loss
-from ume.nn.conv_tasnet import ConvTasNet
 from ume.nn.diarization import DiarizationConfig, DiarizationHead
 from ume.nn.encoder import Encoder, EncoderOutput, full_precision
 from ume.nn.encoders import EncoderConfig, build_encoder
-from ume.nn.filterbank import Filterbank, FreeFilterbank, STFTFilterbank
 from ume.nn.lengths import change_rate, num_frames, resample_frames, valid_frames
-from ume.nn.linear import Linear
 from ume.nn.recogniser import Recogniser, RecogniserConfig, Words
 from ume.nn.rwse import LastLayer, LayerSum, ResidualWeightedSum, RWSEConfig
+from ume.nn.separation import SeparationConfig, SeparationHead
 
 TASKS = ("diarization", "separation", "asr")
 SHARED = "shared"  # the one layer sum of all tasks
-
-
-@dataclass
-class SeparationConfig:
-    """Conv-TasNet: the filterbank and the sizes N, L, B, H, P, X, R of Luo and Mesgarani."""
-
-    filterbank: str = "stft"
-    """`stft` (trainable, starts as a Fourier transform) or `free` (random start, the paper's)."""
-    num_filters: int = 512
-    """N: filters of the free filterbank."""
-    kernel: int = 512
-    """L: samples under one filter."""
-    stride: int = 160
-    """Samples from one frame to the next."""
-    bottleneck: int = 128
-    """B: channels between blocks."""
-    hidden: int = 512
-    """H: channels inside a block."""
-    taps: int = 3
-    """P: kernel of the depthwise convolutions."""
-    blocks: int = 8
-    """X: blocks per repeat, dilations 1, 2, 4, ..."""
-    repeats: int = 3
-    """R: repeats."""
-    skip: bool = True
-    """Sum the blocks' skip paths (Asteroid's form); false: the last block's output (ESPnet's)."""
-    mask: str = "sigmoid"
-    """`sigmoid`, `relu` or `softmax`; sigmoid and softmax cannot amplify, hence cannot clip."""
-    encoder_width: int = 128
-    """Channels H_enc is projected to before it joins the filterbank's features; 0 leaves it out."""
-    gated: bool = False
-    """Multiply voice k by the probability that speaker k speaks; needs loss.tied."""
 
 
 @dataclass
@@ -114,65 +80,6 @@ class UMEOutput:
     ctc_log_probs: Optional[Tensor] = None  # (B, S, F, V)
     word_states: Optional[Tensor] = None  # (B, S, F, W), for the attention decoder if there is one
     guided: bool = False  # words are of voices that were given, in the references' order
-
-
-class SeparationHead(nn.Module):
-    """Conv-TasNet on filterbank features joined with projected, upsampled H_enc."""
-
-    def __init__(self, config: SeparationConfig, width: int, num_speakers: int) -> None:
-        super().__init__()
-        self.filterbank: Filterbank = (
-            STFTFilterbank(config.kernel, config.stride)
-            if config.filterbank == "stft"
-            else FreeFilterbank(config.num_filters, config.kernel, config.stride)
-        )
-        self.features_norm = nn.LayerNorm(self.filterbank.num_features)
-        self.project: Optional[nn.Module] = None
-        num_features = self.filterbank.num_features
-        if config.encoder_width:
-            self.project = nn.Sequential(
-                nn.LayerNorm(width),
-                Linear(width, config.encoder_width),
-                nn.LayerNorm(config.encoder_width),
-            )
-            num_features += config.encoder_width
-        self.masker = ConvTasNet(
-            num_features,
-            self.filterbank.num_masks,
-            num_speakers,
-            config.bottleneck,
-            config.hidden,
-            config.taps,
-            config.blocks,
-            config.repeats,
-            config.skip,
-            config.mask,
-        )
-
-    @property
-    def frame_shift(self) -> float:
-        """Seconds from one mask frame to the next."""
-        return self.filterbank.stride / SAMPLING_RATE
-
-    def frame_lens(self, audio_lens: Tensor) -> Tensor:
-        """Mask frames of each clip, (B,)."""
-        return num_frames(audio_lens, self.filterbank.stride)
-
-    def forward(self, features: Tensor, audio_lens: Tensor, states: Tensor, shift: float) -> Tensor:
-        """Masks (B, S, F, C) from ``features`` (B, F, C) and H_enc (B, F', D), ``shift`` apart.
-
-        They are zero beyond a clip, where frames still see its last samples.
-        """
-        frames = features.shape[1]
-        inputs = [self.features_norm(features)]
-        if self.project is not None:
-            inputs.append(resample_frames(self.project(states), frames, shift / self.frame_shift))
-        valid = valid_frames(self.frame_lens(audio_lens), frames)  # (B, F)
-        mask = None if bool(valid.all()) else valid[..., None].to(features.dtype)
-        joined = torch.cat(inputs, dim=2)  # (B, F, C)
-        if mask is None:
-            return self.masker(joined)
-        return self.masker(joined * mask, mask) * mask[:, None]
 
 
 class UME(nn.Module):
@@ -424,12 +331,7 @@ def rms(audio: Tensor, audio_lens: Tensor) -> Tensor:
 
 def check(config: UMEConfig) -> None:
     """One line for a configuration that cannot work."""
-    stride = config.separation.stride
-    if FRAME_SAMPLES % stride:
-        raise UmeError(f"separation.stride is {stride}; it must divide {FRAME_SAMPLES} (20 ms)")
     choices = {
-        "separation.filterbank": (config.separation.filterbank, ("stft", "free")),
-        "separation.mask": (config.separation.mask, ("sigmoid", "relu", "softmax")),
         "rwse.form": (config.rwse.form, ("per-task", "shared", "last")),
         "asr.differentiate_by": (config.asr.differentiate_by, ("voices", "encoders")),
     }
