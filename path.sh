@@ -15,6 +15,3 @@ export UME_ROOT UME_ENV
 export PATH="$UME_ROOT/utils:$UME_ENV/bin:$PATH"
 export PYTHONPATH="$UME_ROOT${ICEFALL_ROOT:+:$ICEFALL_ROOT}${PYTHONPATH:+:$PYTHONPATH}"
 export LC_ALL=C PYTHONUTF8=1
-# glibc keeps the memory of freed tensors for the next ones instead of handing it back to the system
-# and getting it again page by page: a training step takes a tenth less time.
-export MALLOC_TRIM_THRESHOLD_=$((1 << 32)) MALLOC_MMAP_THRESHOLD_=$((32 << 20))

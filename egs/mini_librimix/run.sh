@@ -145,7 +145,7 @@ if ((stop_stage >= 5)) && [[ ${#sets[@]} -eq 0 ]]; then
 fi
 
 if ((stage <= 5 && stop_stage >= 5)); then
-  log "stage 5: inference; threshold and median filter chosen on dev"
+  log "stage 5: inference; threshold, median filter and durations chosen on dev"
   steps/infer.sh --tune true --nj "$nj" --force "$force" \
     "$exp" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
   for set in "${sets[@]}"; do

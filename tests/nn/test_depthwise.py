@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.nn.twin import assert_twins
 from ume.nn.depthwise import DepthwiseConv
 
 
@@ -14,17 +15,8 @@ def test_output_and_gradients_are_torchs(frames, kernel, dilation):
     theirs = nn.Conv1d(
         6, 6, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=6
     ).double()
-    theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, frames, 6, dtype=torch.double)
-    inputs = [x.clone().requires_grad_(), x.clone().requires_grad_()]
-    outputs = [ours(inputs[0]), theirs(inputs[1].transpose(1, 2)).transpose(1, 2)]
-    weight = torch.randn_like(outputs[0])
-    for output in outputs:
-        (output * weight).sum().backward()
-    torch.testing.assert_close(*outputs)
-    torch.testing.assert_close(inputs[0].grad, inputs[1].grad)
-    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
-    torch.testing.assert_close(ours.bias.grad, theirs.bias.grad)
+    assert_twins(ours, theirs, x, lambda conv, given: conv(given.transpose(1, 2)).transpose(1, 2))
 
 
 def test_input_may_lie_in_memory_in_any_order_and_may_need_no_gradient():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.nn.twin import assert_twins
 from ume.nn.gelu import gelu
 from ume.nn.linear import Linear
 
@@ -17,17 +18,7 @@ from ume.nn.linear import Linear
 def test_linear_and_its_gradients_are_torchs(shape, by_convolution, monkeypatch):
     monkeypatch.setattr("ume.nn.linear.SLOW_MATMUL", by_convolution)
     ours, theirs = Linear(7, 5).double(), nn.Linear(7, 5).double()
-    theirs.load_state_dict(ours.state_dict())
-    x = torch.randn(shape, dtype=torch.double)
-    inputs = [x.clone().requires_grad_(), x.clone().requires_grad_()]
-    outputs = [layer(given) for layer, given in zip((ours, theirs), inputs)]
-    weight = torch.randn_like(outputs[0])
-    for output in outputs:
-        (output * weight).sum().backward()
-    torch.testing.assert_close(*outputs)
-    torch.testing.assert_close(inputs[0].grad, inputs[1].grad)
-    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
-    torch.testing.assert_close(ours.bias.grad, theirs.bias.grad)
+    assert_twins(ours, theirs, torch.randn(shape, dtype=torch.double))
 
 
 GELU_GRADIENT = """

@@ -22,7 +22,7 @@ class _GlobalNorm(torch.autograd.Function):
         ctx.count = count
         scale = weight * rate[:, None]  # (B, C)
         shift = bias - mean[:, None] * scale
-        y = (x * scale[:, None]).add_(shift[:, None])  # addcmul is slower
+        y = (x * scale[:, None]).add_(shift[:, None])
         return y if mask is None else y.mul_(mask)
 
     @staticmethod
