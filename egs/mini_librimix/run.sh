@@ -126,9 +126,9 @@ if ((stage <= 4 && stop_stage >= 4)); then
     "$mix" "$lang" "$exp"
 fi
 
-# has KIND: whether the model gives audio, posteriors or ctc; one of a single task does not.
+# has KIND: whether the model gives audio, ctc or states; one of a single task does not.
 has() {
-  [[ ! -f $exp/dev_max/separated/meta.json || -d $exp/dev_max/separated/$1 ]]
+  [[ ! -f $exp/dev_max/separated/meta.json ]] || compgen -G "$exp/dev_max/separated/$1/*" >/dev/null
 }
 
 # Test sets: every part but train and dev. Words are scored where they are whole: not in min mode.

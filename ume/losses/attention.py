@@ -31,10 +31,9 @@ def attention_loss(
     target = torch.nn.utils.rnn.pad_sequence(targets, True, IGNORED).to(states.device)  # (N, U + 1)
     given = torch.cat([torch.full_like(target[:, :1], end), target[:, :-1]], dim=1)
     logits = decoder(given.masked_fill(given == IGNORED, end), decoder.start(states, lens))
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # (N, U + 1, V)
     losses = cross_entropy(
-        logits.to(torch.promote_types(logits.dtype, torch.float32)).transpose(
-            1, 2
-        ),  # (N, V, U + 1)
+        logits.transpose(1, 2),
         target,
         ignore_index=IGNORED,
         reduction="none",
