@@ -75,3 +75,12 @@ def test_ctc_alone_reads_what_its_peaks_say(decoder) -> None:
     lens = torch.tensor([12])
     found = joint_search(decoder, memory, log_probs.log_softmax(2), lens, END, 8, 0.999)
     assert found == [text]
+
+
+def test_a_stream_of_more_frames_than_the_decoder_has_positions_ends(decoder) -> None:
+    memory, log_probs = streams(460)
+    torch.nn.init.zeros_(decoder.norm.weight)
+    torch.nn.init.ones_(decoder.norm.bias)
+    decoder.embedding.weight.data[END] = -1000.0  # sooner any number of tokens than the end
+    found = joint_search(decoder, memory, log_probs, torch.tensor([460]), END, 2, 0.0)
+    assert len(found[0]) < 448

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ume.errors import UmeError
 from ume.losses.attention import attention_loss
 from ume.nn.whisper import WhisperSize
 from ume.nn.whisper_decoder import WhisperDecoder
@@ -55,3 +56,9 @@ def test_smoothing_charges_for_certainty(decoder) -> None:
     plain = attention_loss(decoder, states, LENS, TEXTS, END, smoothing=0.0).sum()
     tokens = sum(map(len, TEXTS)) + len(TEXTS)
     assert 0 < plain / tokens < 0.3 < loss / tokens  # the entropy of the smoothed target is 0.49
+
+
+def test_a_text_beyond_the_decoders_positions_is_refused(decoder) -> None:
+    states = torch.randn(1, 9, WIDTH, dtype=torch.double)
+    with pytest.raises(UmeError, match="448 tokens and the attention decoder takes 447; lower"):
+        attention_loss(decoder, states, LENS[:1], [[3] * 448], END, 0.0)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ume.decoding.ctc_prefix import CTCPrefixScorer, PrefixState
-from ume.nn.whisper_decoder import WhisperDecoder
+from ume.nn.whisper_decoder import MAX_TOKENS, WhisperDecoder
 
 NEVER = -1e30  # score of a hypothesis that is none
 
@@ -35,7 +35,7 @@ def joint_search(
         beam: hypotheses kept per stream.
     """
     search = Search(decoder, memory, log_probs, lens, end, beam, ctc_weight)
-    for _ in range(int(lens.max())):
+    for _ in range(min(int(lens.max()), MAX_TOKENS)):  # the decoder's positions end there
         if not len(search.streams):
             break
         search.step()

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ume.nn.whisper_decoder import WhisperDecoder
+from ume.errors import UmeError
+from ume.nn.whisper_decoder import MAX_TOKENS, WhisperDecoder
 
 IGNORED = -100  # target of what is not there
 
@@ -26,7 +27,16 @@ def attention_loss(
         states, lens: what it attends to, (N, F, D), and frames of each (N,).
         texts: [N] token ids.
         smoothing: share of the target's probability that is spread over all tokens.
+
+    Raises:
+        UmeError: a text is longer than the decoder's positions.
     """
+    longest = max(map(len, texts))
+    if longest >= MAX_TOKENS:
+        raise UmeError(
+            f"a text has {longest} tokens and the attention decoder takes {MAX_TOKENS - 1}; lower "
+            "--max_duration, or make a lang folder of larger tokens (--type bpe)"
+        )
     targets = [torch.tensor([*text, end]) for text in texts]
     target = torch.nn.utils.rnn.pad_sequence(targets, True, IGNORED).to(states.device)  # (N, U + 1)
     given = torch.cat([torch.full_like(target[:, :1], end), target[:, :-1]], dim=1)
