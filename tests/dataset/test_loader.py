@@ -15,7 +15,13 @@ from ume.audio import load_audio
 from ume.corpora.librispeech import Config as CorpusConfig
 from ume.corpora.librispeech import main as prepare
 from ume.dataset.batch import MixtureBatch
-from ume.dataset.loader import make_batches, make_eval_loader, make_train_loader
+from ume.dataset.loader import (
+    BatchPlan,
+    load_planned,
+    make_batches,
+    make_eval_loader,
+    plan_batches,
+)
 from ume.dataset.mixtures import draw_window, filter_cuts, load_example, num_samples, read_cuts
 from ume.errors import UmeError
 from ume.files import read_json
@@ -99,37 +105,55 @@ def test_batches_hold_every_cut_once_within_the_limit(lengths: list, limit: int)
         assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= limit
 
 
+def rest_of_epoch(plan: BatchPlan, workers: int = 0) -> list:
+    """What is left of the current epoch."""
+    left = len(plan.batches(plan.epoch)) - plan.position
+    return list(load_planned({"x": plan}, ["x"] * left, workers))
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resuming_gives_exactly_what_is_left(cuts: list, workers: int) -> None:
-    full = make_train_loader(cuts, 4.0, seed=5, crop=1.5)
-    first, second = list(full), list(full)
+    full = plan_batches(cuts, 4.0, seed=5, crop=1.5)
+    first = rest_of_epoch(full)
+    second = rest_of_epoch(full)
     assert len(first) > 3 and full.epoch == 2
     assert not all(same(a, b) for a, b in zip(first, second))
 
-    interrupted = make_train_loader(cuts, 4.0, seed=5, num_workers=workers, crop=1.5)
-    for number, _ in enumerate(interrupted, 1):
+    interrupted = plan_batches(cuts, 4.0, seed=5, crop=1.5)
+    for number, _ in enumerate(load_planned({"x": interrupted}, ["x"] * 9, workers), 1):
         if number == 2:
             break
-    resumed = make_train_loader(cuts, 4.0, seed=5, num_workers=workers, crop=1.5)
+    resumed = plan_batches(cuts, 4.0, seed=5, crop=1.5)
     resumed.load_state_dict(interrupted.state_dict())
-    left = list(resumed)
+    left = rest_of_epoch(resumed, workers)
     assert len(left) == len(first) - 2 and all(map(same, left, first[2:]))
-    assert all(map(same, resumed, second))
+    assert all(map(same, rest_of_epoch(resumed, workers), second))
+
+
+def test_the_same_processes_load_several_plans(cuts: list) -> None:
+    kinds = {"windows": 1.0, "whole": None}
+    order = ["windows", "whole", "whole", "windows", "whole"] * 4  # beyond an epoch
+    plans = [{n: plan_batches(cuts, 4.0, crop=c) for n, c in kinds.items()} for _ in range(2)]
+    mixed = list(load_planned(plans[0], order, num_workers=1))
+    for name in kinds:
+        own = [batch for batch, kind in zip(mixed, order) if kind == name]
+        alone = load_planned({name: plans[1][name]}, [name] * len(own))
+        assert all(map(same, own, alone))
+        assert plans[0][name].state_dict() == plans[1][name].state_dict()
+    assert plans[0]["whole"].epoch > 0
 
 
 def test_windows_differ_between_epochs(cuts: list) -> None:
-    loader = make_train_loader(cuts, 1000.0, seed=5, crop=1.5)
+    plan = plan_batches(cuts, 1000.0, seed=5, crop=1.5)
     windows = []
-    for epoch in range(2):
-        loader.set_epoch(epoch)
-        (batch,) = loader
+    for batch in load_planned({"x": plan}, ["x"] * 2):
         windows.append(dict(zip(batch.ids, batch.audio)))
     assert not all(torch.equal(windows[0][name], windows[1][name]) for name in windows[0])
 
 
 def test_another_seed_cannot_be_resumed(cuts: list) -> None:
     with pytest.raises(UmeError, match="--seed 1 differs"):
-        make_train_loader(cuts, 4.0, seed=1).load_state_dict({"seed": 0, "epoch": 0, "position": 0})
+        plan_batches(cuts, 4.0, seed=1).load_state_dict({"seed": 0, "epoch": 0, "position": 0})
 
 
 def test_sex_pairs(cuts: list) -> None:
@@ -139,7 +163,7 @@ def test_sex_pairs(cuts: list) -> None:
     with pytest.raises(UmeError, match="give one of all, opposite, same"):
         filter_cuts(cuts, "both")
     with pytest.raises(UmeError, match="no cuts to train on"):
-        make_train_loader([], 4.0)
+        plan_batches([], 4.0)
 
 
 def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from torch import Tensor
 from ume.__main__ import main as ume
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import decode as decoding
-from ume.decoding.decode import Config, decode_batch, make_decoder
+from ume.decoding import streams as decoders
+from ume.decoding.decode import Config
 from ume.decoding.lattice import LatticeDecoder
+from ume.decoding.streams import decode_batch, make_decoder
 from ume.errors import UmeError
 from ume.losses.attention import attention_loss
 from ume.models.files import save_model
@@ -328,7 +330,7 @@ def test_jobs_that_are_missing_or_mixed_are_errors(
 def test_without_k2_graphs_say_so(
     lang: Path, peaky: Make, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(decoding, "has_k2", lambda: False)
+    monkeypatch.setattr(decoders, "has_k2", lambda: False)
     with pytest.raises(UmeError, match=f"--method {method} needs k2"):
         words(lang, method, peaky(lang, SENTENCE))
     assert words(lang, "ctc-greedy-search", peaky(lang, SENTENCE)) == SENTENCE

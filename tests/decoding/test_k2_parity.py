@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from ume.dataset.tokenizer import Tokenizer
-from ume.decoding.decode import Config, decode_batch, make_decoder
+from ume.decoding.decode import Config
 from ume.decoding.graph import load_fsa
 from ume.decoding.lexicon import read_table
+from ume.decoding.streams import decode_batch, make_decoder
 
 k2 = pytest.importorskip("k2")
 

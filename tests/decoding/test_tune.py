@@ -10,7 +10,7 @@ from torch import Tensor
 from ume.dataset.mixtures import read_cuts
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import lang as prepare_lang
-from ume.decoding.decode import penalise_blank
+from ume.decoding.streams import penalise_blank
 from ume.decoding.tune import PENALTIES, Config, main, search
 from ume.errors import UmeError
 from ume.files import read_json

@@ -163,9 +163,9 @@ def test_the_largest_batches_are_tried_first_and_leave_no_trace(
     trainer = Trainer(given, join())
     tried = list(trainer.data.largest())
     assert {kind for kind, _ in tried} == {"sources", "whole", "windows"}
-    epoch = [batch for loader in trainer.data.loaders.values() for batch in loader]
-    for loader in trainer.data.loaders.values():
-        loader.set_epoch(0)
+    epoch = [
+        plan.dataset[0, batch] for plan in trainer.data.plans.values() for batch in plan.batches(0)
+    ]
     assert max(b.audio.numel() for _, b in tried) == max(b.audio.numel() for b in epoch)
     before = torch.get_rng_state()
     trainer.scan_largest()

@@ -5,7 +5,7 @@ that resumes in the middle of an epoch sees exactly the batches that the uninter
 """
 
 import zlib
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -37,18 +37,18 @@ class MixtureDataset(Dataset):
 
     def __getitem__(self, item: Item) -> MixtureBatch:
         epoch, indices = item
-        cuts = [self.cut(index) for index in indices]
+        cuts = [self.cut(epoch, index) for index in indices]
         examples = [load_example(cut, *self.window(cut, epoch), self.frame_shift) for cut in cuts]
         if self.augment is not None:
             examples = [self.augment(example, epoch) for example in examples]
         return collate(examples)
 
-    def cut(self, index: int) -> Cut:
-        """One of this epoch's cuts."""
+    def cut(self, epoch: int, index: int) -> Cut:
+        """One of the cuts of ``epoch``."""
         return self.cuts[index]
 
     def lengths(self, epoch: int) -> List[int]:
-        """Samples of each cut of ``epoch``, which begins; of each window, where there are some."""
+        """Samples of each cut of ``epoch``; of each window, where there are some."""
         return [self.cropped(samples) for samples in self.samples]
 
     def cropped(self, samples: int) -> int:
@@ -69,16 +69,21 @@ class RemixedDataset(MixtureDataset):
     def __init__(self, remixer: Remixer, crop: Optional[float] = None, seed: int = 0) -> None:
         super().__init__([], crop, seed)
         self.remixer = remixer
-        self.plans: List[Plan] = []
+        self.drawn: Tuple[int, List[Plan]] = (-1, [])  # the last epoch and its mixtures
 
-    def cut(self, index: int) -> Cut:
-        """One of this epoch's mixtures."""
-        return self.remixer.cut(self.plans[index])
+    def plans(self, epoch: int) -> List[Plan]:
+        """The mixtures of ``epoch``; those of the last epoch asked for are kept."""
+        if self.drawn[0] != epoch:
+            self.drawn = epoch, self.remixer.plans(epoch)
+        return self.drawn[1]
+
+    def cut(self, epoch: int, index: int) -> Cut:
+        """One of the mixtures of ``epoch``."""
+        return self.remixer.cut(self.plans(epoch)[index])
 
     def lengths(self, epoch: int) -> List[int]:
-        """Draws the mixtures of ``epoch``."""
-        self.plans = self.remixer.plans(epoch)
-        return [self.cropped(plan.num_samples) for plan in self.plans]
+        """Samples of each mixture of ``epoch``; of each window, where there are some."""
+        return [self.cropped(plan.num_samples) for plan in self.plans(epoch)]
 
 
 def make_batches(
@@ -99,12 +104,12 @@ def make_batches(
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
-class TrainLoader:
-    """Iterating gives what is left of the current epoch, then the next epoch is current.
+class BatchPlan:
+    """The batches of one kind of training data, epoch after epoch; it loads nothing itself.
 
-    ``state_dict`` taken in the loop's body counts the batch in hand as done. Of several processes
-    each takes every ``world``-th batch, and an epoch has a multiple of ``group`` batches (what an
-    update takes, all processes together); ``group`` is a multiple of ``world``.
+    Of several processes each takes every ``world``-th batch, and an epoch has a multiple of
+    ``group`` batches (what an update takes, all processes together); ``group`` is a multiple of
+    ``world``.
     """
 
     def __init__(
@@ -112,7 +117,6 @@ class TrainLoader:
         dataset: MixtureDataset,
         max_duration: float,
         seed: int,
-        num_workers: int,
         group: int = 1,
         rank: int = 0,
         world: int = 1,
@@ -120,15 +124,15 @@ class TrainLoader:
         self.dataset = dataset
         self.max_length = round(max_duration * SAMPLING_RATE)
         self.seed = seed
-        self.num_workers = num_workers
         self.group, self.rank, self.world = group, rank, world
         self.epoch = 0
         self.position = 0  # batches of this epoch that are done, by all processes
+        self.sizes: Dict[int, int] = {}  # epoch -> its batches, of those that have been drawn
 
-    def batches(self) -> List[List[int]]:
-        """All batches of the current epoch, as indices of cuts."""
-        rng = np.random.default_rng([self.seed, self.epoch])
-        batches = make_batches(self.dataset.lengths(self.epoch), self.max_length, rng)
+    def batches(self, epoch: int) -> List[List[int]]:
+        """All batches of ``epoch``, as indices of cuts."""
+        rng = np.random.default_rng([self.seed, epoch])
+        batches = make_batches(self.dataset.lengths(epoch), self.max_length, rng)
         if not batches:
             raise UmeError("there are no mixtures to train on; check sex pairs, text and lengths")
         whole = len(batches) - len(batches) % self.group
@@ -137,32 +141,32 @@ class TrainLoader:
                 f"an epoch has {len(batches)} batches of {self.max_length / SAMPLING_RATE:g} s and "
                 f"one update takes {self.group}; lower accumulate, max_duration or the processes"
             )
+        self.sizes[epoch] = whole
         return batches[:whole]
 
-    def __len__(self) -> int:
-        """Batches of the current epoch."""
-        return len(self.batches())
+    def items(self) -> Iterator[Item]:
+        """This process's batches from here on, without end."""
+        epoch, position = self.epoch, self.position
+        while True:
+            for batch in self.batches(epoch)[position:][self.rank :: self.world]:
+                yield epoch, batch
+            epoch, position = epoch + 1, 0
 
-    def __iter__(self) -> Iterator[MixtureBatch]:
-        left = self.batches()[self.position :]
-        ours = [(self.epoch, batch) for batch in left[self.rank :: self.world]]
-        for batch in load(self.dataset, ours, self.num_workers):
-            self.position += self.world
-            yield batch
-        self.set_epoch(self.epoch + 1)
+    def advance(self) -> None:
+        """Count a batch of each process as done."""
+        self.position += self.world
+        if self.position >= self.sizes[self.epoch]:
+            self.epoch, self.position = self.epoch + 1, 0
 
     def largest(self) -> MixtureBatch:
         """The batch of the current epoch that takes most memory."""
         lengths = self.dataset.lengths(self.epoch)
-        batch = max(self.batches(), key=lambda b: len(b) * max(lengths[index] for index in b))
+        batches = self.batches(self.epoch)
+        batch = max(batches, key=lambda b: len(b) * max(lengths[index] for index in b))
         return self.dataset[self.epoch, batch]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Start ``epoch`` from its first batch."""
-        self.epoch, self.position = epoch, 0
-
     def state_dict(self) -> Dict[str, Any]:
-        """Where the loader stands, as plain numbers."""
+        """Where the plan stands, as plain numbers."""
         return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
@@ -175,9 +179,33 @@ class TrainLoader:
         self.epoch, self.position = state["epoch"], state["position"]
 
 
-def load(
-    dataset: MixtureDataset, items: Sequence[Item], num_workers: int
+class Datasets(Dataset):
+    """Several datasets as one, whose items begin with the name of theirs."""
+
+    def __init__(self, datasets: Dict[str, MixtureDataset]) -> None:
+        self.datasets = datasets
+
+    def __getitem__(self, item: Tuple[str, Item]) -> MixtureBatch:
+        name, inner = item
+        return self.datasets[name][inner]
+
+
+def load_planned(
+    plans: Dict[str, BatchPlan], order: Sequence[str], num_workers: int = 0
 ) -> Iterator[MixtureBatch]:
+    """The next batch of each plan named in ``order``, all loaded by the same processes.
+
+    A plan's state, taken in the loop's body, counts the batch in hand as done.
+    """
+    coming = {name: plan.items() for name, plan in plans.items()}
+    items = ((name, next(coming[name])) for name in order)
+    datasets = Datasets({name: plan.dataset for name, plan in plans.items()})
+    for name, batch in zip(order, load(datasets, items, num_workers)):
+        plans[name].advance()
+        yield batch
+
+
+def load(dataset: Dataset, items: Iterable[Any], num_workers: int) -> Iterator[MixtureBatch]:
     """The batches of ``items``, in order."""
     batches = DataLoader(
         dataset,
@@ -195,22 +223,21 @@ def load(
         raise UmeError(str(error).splitlines()[-1].removeprefix("ume.errors.UmeError: ")) from None
 
 
-def make_train_loader(
+def plan_batches(
     cuts: Union[Sequence[Cut], Remixer],
     max_duration: float,
     seed: int = 0,
-    num_workers: int = 0,
     crop: Optional[float] = None,
     augment: Optional[Augmenter] = None,
     group: int = 1,
     rank: int = 0,
     world: int = 1,
     frame_shift: float = FRAME_SHIFT,
-) -> TrainLoader:
+) -> BatchPlan:
     """Shuffled batches of at most ``max_duration`` seconds (padding included), that can resume.
 
     A :class:`Remixer` instead of cuts gives new mixtures every epoch. ``augment`` changes what has
-    been loaded. See :class:`TrainLoader` for ``group``, ``rank`` and ``world``; ``frame_shift`` (s)
+    been loaded. See :class:`BatchPlan` for ``group``, ``rank`` and ``world``; ``frame_shift`` (s)
     is the activity's.
     """
     dataset: MixtureDataset
@@ -221,7 +248,7 @@ def make_train_loader(
     else:
         raise UmeError("there are no cuts to train on; check the manifest and the sex pairs")
     dataset.augment, dataset.frame_shift = augment, frame_shift
-    return TrainLoader(dataset, max_duration, seed, num_workers, group, rank, world)
+    return BatchPlan(dataset, max_duration, seed, group, rank, world)
 
 
 def make_eval_loader(

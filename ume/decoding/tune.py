@@ -9,7 +9,7 @@ from meeteval.wer.wer.error_rate import ErrorRate
 
 from ume.dataset.mixtures import read_cuts
 from ume.dataset.tokenizer import Tokenizer
-from ume.decoding import decode
+from ume.decoding import decode, streams
 from ume.decoding.shards import Shards
 from ume.errors import UmeError
 from ume.files import existing, write_json
@@ -47,16 +47,16 @@ def search(config: Config) -> Dict[float, ErrorRate]:
         raise UmeError(f"{config.cuts} has no texts to tune on; give a dev set with words")
     tokenizer = Tokenizer(config.lang)
     shards = Shards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
-    streams = [stream for stream in shards.frames if stream.rpartition("_")[0] in references]
-    missing = set(references) - {stream.rpartition("_")[0] for stream in streams}
+    names = [name for name in shards.frames if name.rpartition("_")[0] in references]
+    missing = set(references) - {name.rpartition("_")[0] for name in names}
     if missing:
         raise UmeError(f"{config.hyp} has no {min(missing)}; run steps/infer.sh again")
     options = decode.Config(config.hyp, config.lang, config.method)
-    decoder = decode.make_decoder(options, tokenizer)
-    ordered = decode.by_length(shards, streams)
+    decoder = streams.make_decoder(options, tokenizer)
+    ordered = streams.by_length(shards, names)
     table: Dict[float, ErrorRate] = {}
     for penalty in PENALTIES:
-        words = decode.decode_streams(
+        words = streams.decode_streams(
             replace(options, blank_penalty=penalty), decoder, shards, ordered
         )
         heard: Dict[str, Dict[str, str]] = {name: {} for name in references}

@@ -16,7 +16,7 @@ from ume.nn.depthwise import DepthwiseConv
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import HOP, LogMel
 from ume.nn.gelu import GELU
-from ume.nn.lengths import num_frames, repeat_last, valid_frames
+from ume.nn.lengths import masked, num_frames, repeat_last, valid_frames
 from ume.nn.linear import Linear
 
 EPSILON = 1e-12  # of ESPnet's layer norms
@@ -102,8 +102,9 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """``x`` (B, F, D), ``valid`` (B, F) -> (B, F, D)."""
         query, key = self.split(self.linear_q(x)), self.split(self.linear_k(x))
-        scores = query @ key.transpose(2, 3) / math.sqrt(key.shape[-1])  # (B, heads, F, F)
-        scores = scores.masked_fill(~valid[:, None, None], torch.finfo(scores.dtype).min)
+        query = query / math.sqrt(key.shape[-1])
+        scores = query @ key.transpose(2, 3)  # (B, heads, F, F)
+        scores += masked(valid[:, None, None], scores.dtype)
         mixed = self.dropout(scores.softmax(dim=-1)) @ self.split(self.linear_v(x))
         return self.linear_out(mixed.transpose(1, 2).flatten(2))
 

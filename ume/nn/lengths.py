@@ -22,6 +22,14 @@ def valid_frames(lens: Tensor, num_frames: int) -> Tensor:
     return torch.arange(num_frames, device=lens.device) < lens[:, None]
 
 
+def masked(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What to add to scores of attention: 0 where ``mask`` is true, else as good as -infinity.
+
+    Added in place it costs one pass over the scores, and none in the backward.
+    """
+    return (~mask).to(dtype) * torch.finfo(dtype).min
+
+
 def resample_frames(frames: Tensor, num_frames: int, ratio: float) -> Tensor:
     """Nearest-neighbour resampling of ``frames`` (B, F, D) to (B, ``num_frames``, D).
 

@@ -12,7 +12,7 @@ from ume.errors import UmeError
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import WhisperLogMel
 from ume.nn.gelu import GELU, gelu
-from ume.nn.lengths import num_frames, valid_frames
+from ume.nn.lengths import masked, num_frames, valid_frames
 from ume.nn.linear import Linear
 
 WINDOW = 30 * SAMPLING_RATE  # samples that Whisper was trained on, and the most it takes
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         query = self.split(self.query(x)) / math.sqrt(key.shape[-1])
         scores = query @ key.transpose(2, 3)  # (B, heads, U, F)
         if mask is not None:
-            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+            scores += masked(mask, scores.dtype)
         mixed = scores.softmax(dim=-1) @ value
         return self.out(mixed.transpose(1, 2).flatten(2))
 

@@ -10,7 +10,7 @@ from lhotse.cut import Cut
 from ume.activity import FRAME_SHIFT
 from ume.dataset.augment import AugmentConfig, Augmenter
 from ume.dataset.batch import MixtureBatch
-from ume.dataset.loader import TrainLoader, make_eval_loader, make_train_loader
+from ume.dataset.loader import BatchPlan, load_planned, make_eval_loader, plan_batches
 from ume.dataset.mixtures import filter_cuts, read_cuts
 from ume.errors import UmeError
 from ume.mixing.remix import Remixer
@@ -60,7 +60,8 @@ class TrainingData:
         crop: length of windows in seconds; None: whole mixtures only, however long.
         crop_share: share of the batches that are windows.
         phases: what to draw when.
-        seed, num_workers: of the loaders.
+        seed: of batches and windows.
+        num_workers: processes that load.
         remix: whether every epoch has new mixtures of the sources of the manifest of mode max.
         augment: what is done to mixtures after loading.
         accumulate: batches that one process takes for one update.
@@ -87,10 +88,12 @@ class TrainingData:
         frame_shift: float = FRAME_SHIFT,
     ) -> None:
         listed = ["max"] if remix else modes
-        cuts = [cut for mode in listed for cut in read_cuts(cuts_path(folder, "train", mode))]
+        read = {mode: read_cuts(cuts_path(folder, "train", mode)) for mode in listed}
+        cuts = [cut for mode in listed for cut in read[mode]]
         self.phases, self.seed, self.accumulate = phases, seed, accumulate
         self.crop_share = 0.0 if crop is None else crop_share
-        self.loaders: Dict[str, TrainLoader] = {}
+        self.num_workers = num_workers
+        self.plans: Dict[str, BatchPlan] = {}
         augmenter = None if augment is None else Augmenter(augment, seed)
         for phase in phases:
             for kind in self.kinds(phase):
@@ -100,17 +103,16 @@ class TrainingData:
                     longest = asr_longest or longest
                 chosen: Union[Sequence[Cut], Remixer]
                 if remix:
-                    other = seed + len(self.loaders)  # so that each loader has other mixtures
+                    other = seed + len(self.plans)  # so that each plan has other mixtures
                     limit = longest if words else None
                     chosen = Remixer(cuts, modes, other, opposite, words, limit)
                 else:
                     chosen = filter_cuts(cuts, "opposite" if opposite else "all")
                     chosen = with_words(chosen, longest) if words else chosen
-                self.loaders[f"{phase.name}-{kind}"] = make_train_loader(
+                self.plans[f"{phase.name}-{kind}"] = plan_batches(
                     chosen,
                     max_duration,
                     seed,
-                    num_workers,
                     crop=None if words else crop,
                     augment=augmenter,
                     group=accumulate * world,
@@ -133,27 +135,29 @@ class TrainingData:
 
     def updates(self, step: int) -> Iterator[Tuple[str, List[MixtureBatch]]]:
         """What each update from ``step`` on learns from, all of one kind."""
-        for phase in self.phases:
-            streams = {
-                kind: endless(self.loaders[f"{phase.name}-{kind}"]) for kind in self.kinds(phase)
-            }
-            for now in range(max(phase.start, step), phase.stop):
-                kind = self.kind_at(now, phase)
-                yield kind, [next(streams[kind]) for _ in range(self.accumulate)]
+        left = [
+            (phase.name, self.kind_at(now, phase))
+            for phase in self.phases
+            for now in range(max(phase.start, step), phase.stop)
+        ]
+        order = [f"{phase}-{kind}" for phase, kind in left for _ in range(self.accumulate)]
+        batches = load_planned(self.plans, order, self.num_workers)
+        for _, kind in left:
+            yield kind, [next(batches) for _ in range(self.accumulate)]
 
     def largest(self) -> Iterator[Tuple[str, MixtureBatch]]:
-        """The largest batch of each loader, with its kind."""
-        for name, loader in self.loaders.items():
-            yield name.split("-")[1], loader.largest()
+        """The largest batch of each plan, with its kind."""
+        for name, plan in self.plans.items():
+            yield name.split("-")[1], plan.largest()
 
     def state_dict(self) -> Dict[str, Any]:
-        """Where the loaders stand."""
-        return {name: loader.state_dict() for name, loader in self.loaders.items()}
+        """Where the plans stand."""
+        return {name: plan.state_dict() for name, plan in self.plans.items()}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
-        for name, loader in self.loaders.items():
-            loader.load_state_dict(state[name])
+        for name, plan in self.plans.items():
+            plan.load_state_dict(state[name])
 
 
 def with_words(cuts: Sequence[Cut], longest: Optional[float]) -> List[Cut]:
@@ -161,8 +165,8 @@ def with_words(cuts: Sequence[Cut], longest: Optional[float]) -> List[Cut]:
     chosen = [
         cut
         for cut in cuts
-        if any(supervision.text for supervision in cut.supervisions)
-        and (longest is None or cut.duration <= longest)
+        if (longest is None or cut.duration <= longest)
+        and any(supervision.text for supervision in cut.supervisions)
     ]
     if not chosen:
         limit = "" if longest is None else f" of at most {longest:g} s"
@@ -171,12 +175,6 @@ def with_words(cuts: Sequence[Cut], longest: Optional[float]) -> List[Cut]:
             "max_duration and asr_longest, or asr_steps 0 and crop_share 1"
         )
     return chosen
-
-
-def endless(loader: TrainLoader) -> Iterator[MixtureBatch]:
-    """Batches of one epoch after the other."""
-    while True:
-        yield from loader
 
 
 def cuts_path(folder: str, part: str, mode: str) -> Path:
