@@ -8,7 +8,8 @@ nj=2
 cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/decode.sh [options] <experiment folder> <lang folder> <hypothesis folder>
-  --method METHOD           1best (HLG), ctc-decoding, ctc-greedy-search or ctc-attention
+  --method METHOD           1best (HLG), ctc-decoding, ctc-greedy-search, ctc-attention or
+                            attention (see 'ume decode --help')
   --tuned FILE              of steps/tune_decoding.sh; empty: no blank penalty
   --nj N                    jobs
   --cmd LAUNCHER            \$decode_cmd
@@ -20,7 +21,7 @@ name=$(basename "$(dirname "$hyp")")-$(basename "$hyp")-$method
 read -ra launcher <<<"$cmd"
 options=(--hyp "$hyp" --lang "$lang" --method "$method")
 inputs=("$hyp/ctc" "$lang")
-if [[ $method == ctc-attention ]]; then
+if [[ $method == *attention ]]; then
   options+=(--model "$exp")
   inputs+=("$hyp/states" "$exp/model.safetensors")
 fi

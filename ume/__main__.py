@@ -36,6 +36,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "cascade": ("ume.inference.cascade", "Whisper's own decoder on separated voices"),
     "score": ("ume.scoring.score", "hypothesis folder -> scores"),
     "compare": ("ume.scoring.compare", "differences between experiments, with paired intervals"),
+    "compare-trainings": ("ume.report.trainings", "courses of training runs: which diverged"),
     "plot": ("ume.report.plot", "timelines, spectrograms, layer weights, learning curves"),
     "report": ("ume.report.report", "scores -> RESULTS.md"),
 }

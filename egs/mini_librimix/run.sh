@@ -166,6 +166,8 @@ fi
 
 if ((stage <= 6 && stop_stage >= 6)) && has ctc; then
   log "stage 6: decoding; blank penalty of 1best chosen on dev"
+  by_decoder=ctc-attention
+  [[ ! -d $exp/foundation ]] || by_decoder=attention
   steps/tune_decoding.sh --force "$force" \
     "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
   for set in "${word_sets[@]}"; do
@@ -177,7 +179,7 @@ if ((stage <= 6 && stop_stage >= 6)) && has ctc; then
       steps/decode.sh --method 1best --tuned "$exp/tuned_decoding.json" --nj "$nj" \
         --force "$force" "$exp" "$lang" "$exp/$set/$input"
       if has states; then
-        steps/decode.sh --method ctc-attention --nj "$nj" --force "$force" \
+        steps/decode.sh --method "$by_decoder" --nj "$nj" --force "$force" \
           "$exp" "$lang" "$exp/$set/$input"
       fi
     done

@@ -14,7 +14,6 @@ from typing import List
 
 import torch
 from kaldialign import edit_distance
-from torch import Tensor
 
 from tests.bench.record import publish
 from ume.dataset.batch import MixtureBatch, collate
@@ -23,7 +22,7 @@ from ume.dataset.tokenizer import Tokenizer
 from ume.metrics.frame_der import frame_der
 from ume.metrics.permutations import best_permutation
 from ume.metrics.si_sdr import pairwise_si_sdr
-from ume.models.ume import UME, UMEConfig
+from ume.models.ume import UME, Guide, UMEConfig
 from ume.nn.lengths import valid_frames
 from ume.nn.recogniser import RecogniserConfig
 from ume.nn.separation import SeparationConfig
@@ -104,7 +103,8 @@ def main() -> None:
     for step in range(given.steps):
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate_at(step, given.steps, 20)
-        guide: "Tensor | None" = leaky_sources(batch) if step < given.guided else None
+        guided = step < given.guided
+        guide = Guide(leaky_sources(batch), batch.activity) if guided else None
         loss = model.loss(model(batch.audio, batch.audio_lens, guide), batch, tokens)
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()

@@ -245,7 +245,9 @@ def test_a_decoder_that_has_learned_a_sentence_mends_the_words(
     for _ in range(80):
         optimizer.zero_grad()
         text = [tokenizer.encode(SENTENCE)]
-        attention_loss(model.asr.decoder, states[None], frames, text, tokenizer.end, 0).backward()
+        attention_loss(
+            model.asr.decoder, states[None], frames, text, [tokenizer.end], tokenizer.end, 0
+        ).backward()
         optimizer.step()
     save_model(tmp_path / "exp", network, model.state_dict())
     folder = hypothesis_folder({"m_1": log_probs})
@@ -259,7 +261,7 @@ def test_a_decoder_that_has_learned_a_sentence_mends_the_words(
         run(folder, lang, "ctc-attention")
     network.asr.decoder_layers = 0
     save_model(tmp_path / "none", network, UME(network).state_dict())
-    with pytest.raises(UmeError, match="has no attention decoder: train with"):
+    with pytest.raises(UmeError, match="no decoder for --method ctc-attention: train with"):
         run(folder, lang, "ctc-attention", model=str(tmp_path / "none"))
 
 

@@ -57,8 +57,9 @@ def test_one_thing_changes_and_the_table_compares_and_words_may_come_first(tmp_p
 
 def test_every_overlay_is_of_options_that_exist():
     parser = make_parser("train", Config, VERBS["train"][1])
-    overlays = sorted((RECIPE / "conf" / "ablations").rglob("*.yaml"))
-    assert overlays
+    folders = [RECIPE / "conf" / name for name in ("ablations", "words")]
+    overlays = [path for folder in folders for path in sorted(folder.rglob("*.yaml"))]
+    assert len(overlays) > 20
     for path in overlays:
         needed = ["--exp", "e", "--data", "d", "--lang", "l"]
         parser.parse_args(["--config", str(path), *needed])

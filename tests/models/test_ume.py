@@ -10,7 +10,7 @@ from ume.dataset.batch import Example, MixtureBatch, collate
 from ume.errors import UmeError
 from ume.losses.attention import attention_loss
 from ume.models.files import from_dict, load_model, save_model
-from ume.models.ume import TASKS, UME, LossConfig, UMEConfig
+from ume.models.ume import FORMS, TASKS, UME, Guide, LossConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
@@ -44,10 +44,19 @@ def make_batch(*samples: int, speakers: int = 2) -> MixtureBatch:
     return collate(examples)
 
 
+def unlike_its_start(model: UME) -> UME:
+    """What is zero at the start, so that it changes nothing, is not zero any more."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.1)
+    return model
+
+
 TOKENS = [[[3, 4, 5], [6, 3]], [[5, 5], [4]]]
 
 
-@pytest.mark.parametrize("form", ["voices", "encoders"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("filterbank", ["stft", "free"])
 @pytest.mark.parametrize("gated", [False, True])
 def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(form, filterbank, gated):
@@ -58,7 +67,7 @@ def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(form, filterbank, gat
         config.separation.filterbank, config.separation.mask = "free", "relu"
         config.separation.num_filters, config.separation.kernel = 16, 64
         config.separation.stride = 32
-    model = UME(config).eval()
+    model = unlike_its_start(UME(config).eval())
     batch = make_batch(16000, 9123)
     together = model(batch.audio, batch.audio_lens)
     alone = model(batch.audio[1:, :9123], batch.audio_lens[1:])
@@ -223,7 +232,7 @@ def test_configurations_that_cannot_work_are_one_line(change, message):
         UME(config)
 
 
-@pytest.mark.parametrize("form", ["voices", "encoders"])
+@pytest.mark.parametrize("form", FORMS)
 def test_an_attention_decoder_takes_part_of_the_words_weight(form):
     config = small(form=form)
     plain = UME(config)
@@ -247,7 +256,7 @@ def test_an_attention_decoder_takes_part_of_the_words_weight(form):
     states = torch.stack([output.word_states[b, perm[b, r]] for b in range(2) for r in range(2)])
     texts = [text for row in TOKENS for text in row]
     nats = attention_loss(model.asr.decoder, states, output.frame_lens.repeat_interleave(2), texts,
-                          1, config.asr.smoothing)  # fmt: skip
+                          [1], 1, config.asr.smoothing)  # fmt: skip
     tokens = torch.tensor([len(text) + 1 for text in texts])
     torch.testing.assert_close(loss.tasks["attention"], (nats / tokens).mean() / math.log(7))
     loss.tasks["attention"].backward()
@@ -279,13 +288,14 @@ def test_gates_are_closed_where_nobody_speaks_and_teach_the_activity_nothing():
     assert model.diarization.output.bias.grad is None
 
 
-def test_a_guide_stands_in_for_the_voices_in_the_order_of_the_references():
-    model = UME(small()).eval()
+@pytest.mark.parametrize("form", ["voices", "conditioning"])
+def test_a_guide_stands_in_for_the_other_heads_in_the_order_of_the_references(form):
+    model = unlike_its_start(UME(small(form=form)).eval())
     batch = make_batch(8000)
-    swapped = batch.sources.flip(1)
-    there, back = (
-        model(batch.audio, batch.audio_lens, guide) for guide in (batch.sources, swapped)
-    )
+    guide = Guide(batch.sources, batch.activity)
+    swapped = Guide(batch.sources.flip(1), batch.activity.flip(2))
+    there, back = (model(batch.audio, batch.audio_lens, each) for each in (guide, swapped))
+    assert there.guided
     torch.testing.assert_close(there.ctc_log_probs, back.ctc_log_probs.flip(1))
     torch.testing.assert_close(there.sources, back.sources)
     loss = model.loss(there, batch, [[[3, 4, 5], [6, 3]]])
@@ -319,3 +329,60 @@ def test_the_loss_of_true_sources_is_the_ctc_loss_of_each_alone():
         )
         losses.append(value / (len(target) * math.log(7)))
     torch.testing.assert_close(loss.total, torch.stack(losses).mean(), atol=1e-4, rtol=1e-4)
+
+
+def test_a_sidecar_needs_no_guide_and_no_other_head():
+    model = UME(small(form="sidecar", loss=LossConfig(0.0, 0.0, 1.0)))
+    assert model.answers() == ["asr"]
+    batch = make_batch(8000, 7000)
+    output = model(batch.audio, batch.audio_lens, Guide(batch.sources, batch.activity))
+    assert not output.guided and output.sources is None and output.activity_logits is None
+    model.loss(output, batch, TOKENS).total.backward()
+    trained = {n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None}
+    assert trained == {"encoder", "rwse", "asr", "sidecar"}
+
+
+@pytest.mark.parametrize("by, heads", [
+    (["activity"], ["diarization", "asr"]),
+    (["masks"], ["separation", "asr"]),
+    (["activity", "masks"], list(TASKS)),
+])  # fmt: skip
+def test_conditioning_has_the_heads_answer_that_it_goes_by_and_teaches_them_nothing(by, heads):
+    config = small(form="conditioning", loss=LossConfig(0.0, 0.0, 1.0))
+    config.asr.conditioning.by = by
+    model = unlike_its_start(UME(config))
+    assert model.answers() == heads
+    batch = make_batch(8000, 7000)
+    output = model(batch.audio, batch.audio_lens)
+    model.loss(output, batch, TOKENS).total.backward()
+    trained = {n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None}
+    assert trained == {"encoder", "rwse", "asr", "conditioner"}
+
+
+def test_masks_of_the_truth_are_shares_of_what_is_there():
+    model, batch = UME(small()), make_batch(8000)
+    masks = model.ratio_masks(batch.sources)  # (1, 2, F, C)
+    found = model(batch.audio, batch.audio_lens).masks
+    assert masks.shape == found.shape and (masks >= 0).all()
+    torch.testing.assert_close(masks.sum(dim=1), torch.ones_like(masks[:, 0]))
+    silent = torch.stack([batch.sources[:, 0], torch.zeros_like(batch.sources[:, 0])], dim=1)
+    assert model.ratio_masks(silent)[:, 0].mean() > 0.99
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"differentiate_by": "sidecar", "after": 2}, "after is 2; give a layer from 1 to 1"),
+    ({"differentiate_by": "conditioning", "after": 0}, "after is 0"),
+    ({"differentiate_by": "conditioning", "tied": False}, "conditioning needs loss.tied"),
+    ({"differentiate_by": "sidecar", "kind": "self-supervised"}, "sidecar does not fit encoder"),
+    ({"foundation_decoder": True}, "foundation_decoder needs encoder.kind whisper"),
+    ({"foundation_decoder": True, "kind": "whisper", "decoder_layers": 1}, "one decoder"),
+])  # fmt: skip
+def test_a_recogniser_that_cannot_be(change, message):
+    config = small()
+    config.loss.tied = change.pop("tied", True)
+    config.encoder.kind = change.pop("kind", config.encoder.kind)
+    config.asr.conditioning.after = change.pop("after", 1)
+    for name, value in change.items():
+        setattr(config.asr, name, value)
+    with pytest.raises(UmeError, match=message):
+        UME(config)

@@ -164,10 +164,10 @@ def test_num_frames_keeps_the_last_partial_frame():
 def test_recogniser_gives_distributions_that_padding_does_not_change():
     net = Recogniser(RecogniserConfig("encoders", 16, 2, 32, 7, 1, 1), 12, 3, 9).double().eval()
     states = torch.randn(2, 30, 12, dtype=torch.double)
-    together = net(states, torch.tensor([30, 17])).log_probs
+    together = net(states, torch.tensor([30, 17]), states).log_probs
     assert together.shape == (2, 3, 30, 9)
     torch.testing.assert_close(together.exp().sum(-1), torch.ones(2, 3, 30).double())
-    alone = net(states[1:, :17], torch.tensor([17])).log_probs
+    alone = net(states[1:, :17], torch.tensor([17]), states[1:, :17]).log_probs
     torch.testing.assert_close(together[1:, :, :17], alone)
-    first = net(states, torch.tensor([30, 17]), num_stacks=1).log_probs
+    first = net(states, torch.tensor([30, 17]), states, num_stacks=1).log_probs
     torch.testing.assert_close(first, together[:, :1])

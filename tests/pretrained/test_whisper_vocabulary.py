@@ -38,6 +38,23 @@ def test_text_joins_bytes_and_drops_special_tokens(tmp_path: Path) -> None:
     assert vocabulary.text([2]) == "\N{REPLACEMENT CHARACTER}"
 
 
+def test_text_becomes_the_tokens_that_byte_pair_encoding_gives(tmp_path: Path) -> None:
+    content = write(tmp_path, 50256)
+    letters = ["Ġ", *"abcdehilnrstuw'"]
+    merged = ["th", "he", "the", "Ġthe", "in", "'s", "cat"]  # in the order of their training
+    content["model"]["vocab"] = {piece: n for n, piece in enumerate([*letters, *merged])}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    vocabulary = load_vocabulary(tmp_path)
+
+    def pieces(text: str) -> list:
+        return [vocabulary.pieces[token].decode() for token in vocabulary.encode(text)]
+
+    # "th" was learned before "he", "ca" and "at" never were, nothing is joined across words
+    assert pieces("THE CAT'S  IN") == [" the", " ", "c", "a", "t", "'s", " ", "in"]
+    assert vocabulary.text(vocabulary.encode("THE CAT'S  IN")) == "the cat's in"
+    assert vocabulary.encode("") == []
+
+
 def test_english_models_get_no_language(tmp_path: Path) -> None:
     write(tmp_path, 50256, no_speech="<|nocaptions|>")
     rules = load_vocabulary(tmp_path).rules

@@ -72,6 +72,19 @@ def test_seeds_of_one_system_are_pooled(tmp_path):
     assert "| joint | 30.0 (+10.0 [10.0, 10.0]) |" in lines
 
 
+def test_each_system_gives_the_first_figure_that_it_has(tmp_path):
+    base, other = (scored(tmp_path / name, [errors] * 60) for name, errors in (("a", 2), ("b", 4)))
+    path = Path(other) / "test_max" / "ratios.json"
+    ratios = json.loads(path.read_text())
+    ratios["figures"]["own"] = ratios["figures"].pop("cpWER")
+    path.write_text(json.dumps(ratios))
+    out = tmp_path / "table.md"
+    main(Config([base, other], "test_max", "own|cpWER", str(out)))
+    lines = out.read_text().splitlines()
+    assert "| system | own or cpWER, % |" in lines
+    assert "| a | 20.0 |" in lines and "| b | 40.0 (+20.0 [20.0, 20.0]) |" in lines
+
+
 def test_what_cannot_be_compared(tmp_path):
     base = scored(tmp_path / "base", [2] * 60)
     other = scored(tmp_path / "other", [2] * 60, names=NAMES[::-1])

@@ -14,11 +14,14 @@ class Config:
     """Hypothesis folder, with `ctc/` inside."""
     lang: str
     """Lang folder the model was trained with."""
-    method: Literal["ctc-greedy-search", "ctc-decoding", "1best", "ctc-attention"] = "1best"
+    method: Literal["ctc-greedy-search", "ctc-decoding", "1best", "ctc-attention", "attention"] = (
+        "1best"
+    )
     """Best token per frame; best path of a lattice over the CTC topology; the same over HLG; beam
-    search by the model's attention decoder and CTC together."""
+    search by the model's attention decoder and CTC together; greedy search by its foundation
+    decoder alone, whose tokens are not the CTC's."""
     model: Optional[str] = None
-    """Experiment folder whose model has made the streams (ctc-attention only)."""
+    """Experiment folder whose model has made the streams (ctc-attention and attention only)."""
     beam: int = 8
     """Hypotheses of a stream (ctc-attention only)."""
     ctc_weight: float = 0.3

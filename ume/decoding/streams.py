@@ -1,8 +1,9 @@
 """Streams of CTC log-probabilities to words, by each method of ``ume decode``."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List
 
 import torch
 from torch import Tensor
@@ -16,6 +17,10 @@ from ume.decoding.lattice import Beams, LatticeDecoder
 from ume.decoding.lexicon import read_table
 from ume.decoding.shards import Shards
 from ume.errors import UmeError
+from ume.nn.whisper_decoder import greedy_search
+
+if TYPE_CHECKING:
+    from ume.models.ume import UME
 
 Decoder = Callable[[Dict[str, Tensor]], Dict[str, str]]
 
@@ -80,6 +85,8 @@ def make_decoder(config: Config, tokenizer: Tokenizer) -> Decoder:
         }
     if config.method == "ctc-attention":
         return JointDecoder(config, tokenizer)
+    if config.method == "attention":
+        return FoundationDecoder(config)
     if not has_k2():
         raise UmeError(f"--method {config.method} {NO_K2}")
     beams = Beams(
@@ -93,19 +100,48 @@ def make_decoder(config: Config, tokenizer: Tokenizer) -> Decoder:
     return LatticeDecoder(hlg, beams, lambda words: " ".join(symbols[word] for word in words))
 
 
+def load_decoder(config: Config) -> "UME":
+    """The model whose attention decoder is asked for."""
+    if not config.model:
+        raise UmeError(f"--method {config.method} needs --model, the experiment folder")
+    from ume.models.files import load_model  # the other methods start faster without it
+
+    model = load_model(config.model)
+    foundation = config.method == "attention"
+    if model.asr.decoder is None or foundation != model.config.asr.foundation_decoder:
+        option = "foundation_decoder true" if foundation else "decoder_layers"
+        raise UmeError(
+            f"{config.model} has no decoder for --method {config.method}: "
+            f"train with --model.asr.{option}"
+        )
+    return model
+
+
+class FoundationDecoder:
+    """Streams to words by the pretrained decoder, greedily; CTC has no part in it."""
+
+    def __init__(self, config: Config) -> None:
+        model = load_decoder(config)
+        assert model.asr.decoder is not None and model.vocabulary is not None
+        self.decoder, self.vocabulary = model.asr.decoder, model.vocabulary
+        # that probability has not been trained on, and says nothing any more
+        self.rules = replace(self.vocabulary.rules, no_speech_threshold=1.0)
+        self.states = Shards(Path(config.hyp) / "states", model.encoder.width)
+
+    def __call__(self, streams: Dict[str, Tensor]) -> Dict[str, str]:
+        states = [self.states[name] for name in streams]
+        lens = torch.tensor([len(each) for each in states])
+        padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
+        texts = greedy_search(self.decoder, padded, self.rules, lens)
+        return {name: self.vocabulary.text(text) for name, text in zip(streams, texts)}
+
+
 class JointDecoder:
     """Streams of log-probabilities to words, with what the attention decoder knows of them."""
 
     def __init__(self, config: Config, tokenizer: Tokenizer) -> None:
-        if not config.model:
-            raise UmeError("--method ctc-attention needs --model, the experiment folder")
-        from ume.models.files import load_model  # the other methods start faster without it
-
-        decoder = load_model(config.model).asr.decoder
-        if decoder is None:
-            raise UmeError(
-                f"{config.model} has no attention decoder: train with --model.asr.decoder_layers"
-            )
+        decoder = load_decoder(config).asr.decoder
+        assert decoder is not None
         self.config, self.tokenizer, self.decoder = config, tokenizer, decoder
         self.states = Shards(Path(config.hyp) / "states", decoder.embedding.weight.shape[1])
 

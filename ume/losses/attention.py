@@ -17,21 +17,24 @@ def attention_loss(
     states: Tensor,
     lens: Tensor,
     texts: Sequence[Sequence[int]],
+    prompt: Sequence[int],
     end: int,
     smoothing: float,
 ) -> Tensor:
     """Nats (N,) of each text and its end.
 
     Args:
-        decoder: of tokens among which ``end`` begins and ends every text.
+        decoder: what is told the texts.
         states, lens: what it attends to, (N, F, D), and frames of each (N,).
         texts: [N] token ids.
+        prompt: tokens that every text begins with, and that need not be guessed.
+        end: the token that every text ends with.
         smoothing: share of the target's probability that is spread over all tokens.
 
     Raises:
         UmeError: a text is longer than the decoder's positions.
     """
-    longest = max(map(len, texts))
+    longest = max(map(len, texts)) + len(prompt) - 1
     if longest >= MAX_TOKENS:
         raise UmeError(
             f"a text has {longest} tokens and the attention decoder takes {MAX_TOKENS - 1}; lower "
@@ -39,9 +42,11 @@ def attention_loss(
         )
     targets = [torch.tensor([*text, end]) for text in texts]
     target = torch.nn.utils.rnn.pad_sequence(targets, True, IGNORED).to(states.device)  # (N, U + 1)
-    given = torch.cat([torch.full_like(target[:, :1], end), target[:, :-1]], dim=1)
+    begin = torch.tensor([list(prompt)], device=states.device).expand(len(target), -1)
+    given = torch.cat([begin, target[:, :-1]], dim=1)  # (N, P + U)
     logits = decoder(given.masked_fill(given == IGNORED, end), decoder.start(states, lens))
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # (N, U + 1, V)
+    logits = logits[:, len(prompt) - 1 :]  # (N, U + 1, V)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     losses = cross_entropy(
         logits.transpose(1, 2),
         target,

@@ -11,8 +11,11 @@ from torch import Tensor
 from ume.errors import UmeError
 from ume.files import PathLike, existing, write_bytes, write_text
 from ume.models.ume import UME, UMEConfig
+from ume.pretrained.whisper_vocabulary import load_vocabulary
 
 T = TypeVar("T")
+
+FOUNDATION = "foundation"  # folder, beside the weights, of what a pretrained decoder's tokens mean
 
 
 def save_model(folder: PathLike, config: UMEConfig, state: Dict[str, Tensor]) -> None:
@@ -28,6 +31,8 @@ def load_model(folder: PathLike) -> UME:
     weights = existing(Path(folder) / "model.safetensors", "steps/train.sh")
     text = existing(Path(folder) / "model.yaml", "steps/train.sh").read_text()
     model = UME(from_dict(UMEConfig, yaml.safe_load(text)))
+    if model.config.asr.foundation_decoder:
+        model.vocabulary = load_vocabulary(Path(folder) / FOUNDATION)
     try:
         model.load_state_dict(load_file(str(weights)))
     except Exception as error:

@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional, Sequence
+from functools import partial
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from ume.errors import UmeError
 from ume.losses.attention import attention_loss
 from ume.losses.costs import SI_SDR_SCALE, ctc_cost, diarization_cost, separation_cost
 from ume.losses.joint import JointLoss, TaskCost, joint_loss
+from ume.nn.conditioning import Conditioner, Conditions, Sidecar, frame_classes
 from ume.nn.diarization import DiarizationConfig, DiarizationHead
 from ume.nn.encoder import Encoder, EncoderOutput, full_precision
 from ume.nn.encoders import EncoderConfig, build_encoder
@@ -21,8 +23,10 @@ from ume.nn.lengths import change_rate, num_frames, resample_frames, valid_frame
 from ume.nn.recogniser import Recogniser, RecogniserConfig, Words
 from ume.nn.rwse import LastLayer, LayerSum, ResidualWeightedSum, RWSEConfig
 from ume.nn.separation import SeparationConfig, SeparationHead
+from ume.pretrained.whisper_vocabulary import WhisperVocabulary
 
 TASKS = ("diarization", "separation", "asr")
+FORMS = ("voices", "encoders", "sidecar", "conditioning")  # of asr.differentiate_by
 SHARED = "shared"  # the one layer sum of all tasks
 
 
@@ -65,6 +69,13 @@ class UMEConfig:
     """Weights and permutations."""
 
 
+class Guide(NamedTuple):
+    """The truth about a batch: sources (B, S, T), and activity (B, F_a, S)."""
+
+    sources: Tensor
+    activity: Tensor
+
+
 @dataclass
 class UMEOutput:
     """What UME says of a batch; a head that was not run is None.
@@ -77,6 +88,7 @@ class UMEOutput:
     activity_lens: Tensor  # (B,), frames of activity
     activity_logits: Optional[Tensor] = None  # (B, F_a, S)
     sources: Optional[Tensor] = None  # (B, S, T)
+    masks: Optional[Tensor] = None  # (B, S, F_m, C), that the sources were made with
     ctc_log_probs: Optional[Tensor] = None  # (B, S, F, V)
     word_states: Optional[Tensor] = None  # (B, S, F, W), for the attention decoder if there is one
     guided: bool = False  # words are of voices that were given, in the references' order
@@ -94,18 +106,39 @@ class UME(nn.Module):
         self.rwse = build_rwse(config.rwse, self.encoder.num_layers)
         self.diarization = DiarizationHead(config.diarization, width, config.num_speakers)
         self.separation = SeparationHead(config.separation, width, config.num_speakers)
-        self.by_voices = config.asr.differentiate_by == "voices"
-        stacks = 1 if self.by_voices else config.num_speakers
-        self.asr = Recogniser(config.asr, width, stacks, config.vocab_size)
+        self.form = config.asr.differentiate_by
+        stacks = config.num_speakers if self.form == "encoders" else 1
+        foundation = config.encoder.whisper if config.asr.foundation_decoder else None
+        self.asr = Recogniser(config.asr, width, stacks, config.vocab_size, foundation)
+        self.vocabulary: Optional[WhisperVocabulary] = None  # of a foundation decoder
+        conditioning = config.asr.conditioning
+        self.sidecar: Optional[Sidecar] = None
+        self.conditioner: Optional[Conditioner] = None
+        if self.form == "sidecar":
+            self.sidecar = Sidecar(conditioning, width, config.num_speakers)
+        elif self.form == "conditioning":
+            self.conditioner = Conditioner(
+                conditioning.by,
+                width,
+                self.encoder.num_layers - conditioning.after,
+                self.separation.filterbank.num_masks,
+            )
 
     def runs(self, task: str) -> bool:
         """Whether ``task`` has a share in the loss."""
         return float(getattr(self.config.loss, task)) > 0
 
     def answers(self) -> List[str]:
-        """The tasks that :meth:`forward` answers; a recogniser of voices needs them separated."""
-        heard = self.by_voices and self.runs("asr")
-        return [task for task in TASKS if self.runs(task) or (task == "separation" and heard)]
+        """The tasks that :meth:`forward` answers; some recognisers need those of other heads."""
+        needed = self.heads_heard() if self.runs("asr") else set()
+        return [task for task in TASKS if self.runs(task) or task in needed]
+
+    def heads_heard(self) -> Set[str]:
+        """The heads whose answers the recogniser goes by."""
+        if self.form == "voices":
+            return {"separation"}
+        by = self.config.asr.conditioning.by if self.form == "conditioning" else []
+        return {{"activity": "diarization", "masks": "separation"}[name] for name in by}
 
     def layer_weights(self) -> Dict[str, List[float]]:
         """Each task's weights of the encoder's layers."""
@@ -121,52 +154,117 @@ class UME(nn.Module):
         self,
         audio: Tensor,
         audio_lens: Tensor,
-        guide: Optional[Tensor] = None,
+        guide: Optional[Guide] = None,
         words: bool = True,
     ) -> UMEOutput:
         """``audio`` (B, T) at 16 kHz, ``audio_lens`` (B,) in samples -> :class:`UMEOutput`.
 
-        In training the true sources, ``guide`` (B, S, T), can stand in for the separated voices
-        in the ears of the ASR head: before there are voices, there are no words to be learned.
-        Without ``words`` the ASR head is not run.
+        In training the truth, ``guide``, can stand in for what the ASR head hears of the other
+        heads: before there are voices, there are no words to be learned. Without ``words`` the ASR
+        head is not run.
         """
         words = words and self.runs("asr")
+        needed = self.heads_heard() if words else set()
         encoded = self.encoder(audio, audio_lens)
         lens = num_frames(audio_lens, FRAME_SAMPLES)  # (B,)
         output = UMEOutput(lens, self.diarization.frame_lens(audio_lens))
-        if self.runs("diarization"):
+        if self.runs("diarization") or "diarization" in needed:
             states = self.states(encoded, "diarization", lens)
             output.activity_logits = self.diarization(
                 states, lens, FRAME_SHIFT, audio, audio_lens
             )  # (B, F_a, S)
-        if self.runs("separation") or (words and self.by_voices):
+        if self.runs("separation") or "separation" in needed:
             states = self.states(encoded, "separation", lens)
-            output.sources = self.separate(audio, audio_lens, states)
+            output.sources, output.masks = self.separate(audio, audio_lens, states)
             if self.config.separation.gated and output.activity_logits is not None:
                 output.sources = output.sources * self.gates(output, audio.shape[1])
-        if words and self.by_voices:
-            output.guided = guide is not None
-            voices = output.sources if guide is None else guide  # (B, S, T)
-            assert voices is not None
-            # detached: words must not bend the masks away from the voices
-            flat = self.recognise(
-                voices.detach().flatten(0, 1), audio_lens.repeat_interleave(voices.shape[1])
-            )
-            heard = Words(*(part.unflatten(0, voices.shape[:2]) for part in flat))
-        elif words:
-            heard = self.asr(self.states(encoded, "asr", lens), lens)
         if words:
+            output.guided = guide is not None and bool(needed)
+            heard = self.hear_each(audio_lens, encoded, output, guide if output.guided else None)
             output.ctc_log_probs = heard.log_probs
             output.word_states = None if self.asr.decoder is None else heard.states
         return output
+
+    def hear_each(
+        self,
+        audio_lens: Tensor,
+        encoded: EncoderOutput,
+        output: UMEOutput,
+        guide: Optional[Guide],
+    ) -> Words:
+        """The words of each speaker, (B, S, F, ...); see ``asr.differentiate_by``.
+
+        What other heads say is detached: words must not bend the masks away from the voices.
+        """
+        if self.form == "encoders":
+            return self.words(encoded, audio_lens)
+        speakers = self.config.num_speakers
+        stream_lens = audio_lens.repeat_interleave(speakers)
+        after = self.config.asr.conditioning.after
+        states = encoded.layers[after - 1]  # (B, F', D)
+        if self.sidecar is not None:
+            streams = self.encoder.go_on(encoded, self.sidecar(states, encoded.lens), after)
+        elif self.conditioner is not None:
+            conditions = self.conditions(audio_lens, encoded, output, guide)
+            states = states[:, None].expand(-1, speakers, -1, -1)
+            streams = self.encoder.go_on(
+                encoded, states, after, partial(self.conditioner, conditions=conditions)
+            )
+        else:
+            voices = output.sources if guide is None else guide.sources  # (B, S, T)
+            assert voices is not None
+            streams = self.encoder(voices.detach().flatten(0, 1), stream_lens)
+        heard = self.words(streams, stream_lens)  # (B * S, 1, F, ...)
+        return Words(*(part[:, 0].unflatten(0, (-1, speakers)) for part in heard))
+
+    def conditions(
+        self,
+        audio_lens: Tensor,
+        encoded: EncoderOutput,
+        output: UMEOutput,
+        guide: Optional[Guide],
+    ) -> Conditions:
+        """What the other heads, or the truth, say of each speaker at the encoder's frames."""
+        frames, shift = encoded.layers.shape[2], encoded.frame_shift
+        found = Conditions()
+        if output.activity_logits is not None:
+            activity = output.activity_logits.detach().sigmoid()  # (B, F_a, S)
+            if guide is not None:
+                activity = guide.activity
+            ratio = self.diarization.frame_shift / shift
+            activity = change_rate(activity, output.activity_lens, frames, ratio)  # (B, F', S)
+            found.classes = frame_classes(activity.transpose(1, 2)).flatten(0, 1)
+        if output.masks is not None:
+            masks = output.masks.detach() if guide is None else self.ratio_masks(guide.sources)
+            lens = self.separation.frame_lens(audio_lens).repeat_interleave(masks.shape[1])
+            ratio = self.separation.frame_shift / shift
+            found.masks = change_rate(masks.flatten(0, 1), lens, frames, ratio)  # (B * S, F', C)
+        return found
+
+    def ratio_masks(self, sources: Tensor) -> Tensor:
+        """The masks (B, S, F, C) that the separation head should find for ``sources`` (B, S, T)."""
+        with torch.no_grad(), full_precision(sources):
+            strength = self.separation.filterbank.strength(sources.flatten(0, 1))
+            strength = strength.unflatten(0, sources.shape[:2])
+            return strength / strength.sum(dim=1, keepdim=True).clamp(min=1e-6)
+
+    def words(
+        self, encoded: EncoderOutput, audio_lens: Tensor, num_stacks: Optional[int] = None
+    ) -> Words:
+        """The ASR head on what the encoder hears, (B, K, F, ...)."""
+        lens = num_frames(audio_lens, FRAME_SAMPLES)
+        last = resample_frames(
+            encoded.layers[-1], int(lens.max()), encoded.frame_shift / FRAME_SHIFT
+        )
+        return self.asr(self.states(encoded, "asr", lens), lens, last, num_stacks)
 
     def states(self, encoded: EncoderOutput, task: str, lens: Tensor) -> Tensor:
         """H_enc of ``task`` at 20 ms frames, (B, F, D)."""
         joined = self.sum_for(task)(encoded.layers)  # (B, F', D)
         return resample_frames(joined, int(lens.max()), encoded.frame_shift / FRAME_SHIFT)
 
-    def separate(self, audio: Tensor, audio_lens: Tensor, states: Tensor) -> Tensor:
-        """The voices (B, S, T) in ``audio`` (B, T), given its ``states`` (B, F, D)."""
+    def separate(self, audio: Tensor, audio_lens: Tensor, states: Tensor) -> Tuple[Tensor, Tensor]:
+        """Voices (B, S, T) in ``audio`` (B, T) and their masks, given its ``states`` (B, F, D)."""
         bank = self.separation.filterbank
         scale = rms(audio, audio_lens)[:, None]  # (B, 1)
         with full_precision(audio):
@@ -174,7 +272,7 @@ class UME(nn.Module):
         masks = self.separation(features, audio_lens, states, FRAME_SHIFT)
         with full_precision(audio):
             decoded = bank.decode(spectrum, masks.to(spectrum.dtype), audio.shape[1])
-        return decoded * scale[..., None]
+        return decoded * scale[..., None], masks
 
     def gates(self, output: UMEOutput, num_samples: int) -> Tensor:
         """Probability of speech (B, S, T) by sample, on lines between the frames of activity.
@@ -190,11 +288,18 @@ class UME(nn.Module):
         """The ASR head on ``audio`` (B, T) as it is, nothing separated: (B, F, ...).
 
         Also the control beside a multi-speaker result: the same recogniser on the true sources,
-        or on the mixture. The paper's form answers with the first speaker's stack.
+        or on the mixture. The paper's form answers with the first speaker's stack, a sidecar is
+        left out, and conditioning is that of somebody who speaks all the time, alone.
         """
         encoded = self.encoder(audio, audio_lens)
-        lens = num_frames(audio_lens, FRAME_SAMPLES)
-        heard = self.asr(self.states(encoded, "asr", lens), lens, num_stacks=1)
+        if self.conditioner is not None:
+            after = self.config.asr.conditioning.after
+            states = encoded.layers[after - 1][:, None]  # (B, 1, F', D)
+            alone = alone_throughout(states[:, 0], self.separation.filterbank.num_masks)
+            encoded = self.encoder.go_on(
+                encoded, states, after, partial(self.conditioner, conditions=alone)
+            )
+        heard = self.words(encoded, audio_lens, num_stacks=1)
         return Words(*(part[:, 0] for part in heard))
 
     def loss(
@@ -204,7 +309,7 @@ class UME(nn.Module):
         tokens: Sequence[Sequence[Optional[List[int]]]],
     ) -> JointLoss:
         """Permutation-invariant joint loss; ``tokens`` [B][S] are the references' token ids."""
-        return self.joint_loss(self.costs(output, batch, tokens), output, tokens)
+        return self.joint_loss(self.costs(output, batch, tokens), output, batch, tokens)
 
     def costs(
         self,
@@ -240,6 +345,7 @@ class UME(nn.Module):
         self,
         costs: Mapping[str, TaskCost],
         output: UMEOutput,
+        batch: MixtureBatch,
         tokens: Sequence[Sequence[Optional[List[int]]]],
     ) -> JointLoss:
         """The weighted sum of ``costs``, under one permutation or several.
@@ -254,8 +360,19 @@ class UME(nn.Module):
             return loss
         clips, speakers = (list(column) for column in zip(*texts))
         states = output.word_states[clips, loss.permutations["asr"][clips, speakers]]
-        spoken = [tokens[b][r] or [] for b, r in texts]
+        spoken = self.spoken(batch, tokens, texts)
         return self.with_decoder(loss, states, output.frame_lens[clips], spoken)
+
+    def spoken(
+        self,
+        batch: MixtureBatch,
+        tokens: Sequence[Sequence[Optional[List[int]]]],
+        chosen: Sequence[Tuple[int, int]],
+    ) -> List[List[int]]:
+        """The texts of ``chosen`` clips and speakers in the attention decoder's tokens."""
+        if self.vocabulary is None:
+            return [tokens[b][s] or [] for b, s in chosen]
+        return [self.vocabulary.encode(batch.texts[b][s] or "") for b, s in chosen]
 
     def with_decoder(
         self, loss: JointLoss, states: Tensor, lens: Tensor, texts: Sequence[List[int]]
@@ -266,12 +383,15 @@ class UME(nn.Module):
         """
         assert self.asr.decoder is not None
         config = self.config.asr
+        prompt, end = [Tokenizer.end], Tokenizer.end
+        if self.vocabulary is not None:
+            prompt, end = self.vocabulary.rules.prompt, self.vocabulary.rules.end
         nats = attention_loss(
-            self.asr.decoder, states, lens, texts, Tokenizer.end, config.smoothing
+            self.asr.decoder, states, lens, texts, prompt, end, config.smoothing
         )  # (N,)
         if self.config.loss.normalised:
             lengths = torch.tensor([len(text) + 1 for text in texts]).to(nats)
-            nats = nats / (lengths * math.log(self.config.vocab_size))
+            nats = nats / (lengths * math.log(self.asr.decoder.embedding.num_embeddings))
         tasks = {**loss.tasks, "attention": nats.mean()}
         weights = {
             **loss.weights,
@@ -295,7 +415,14 @@ class UME(nn.Module):
         loss = joint_loss({"asr": cost}, {"asr": 1.0}, tied=False)
         if self.asr.decoder is None:
             return loss
-        return self.with_decoder(loss, heard.states, frames, texts)
+        return self.with_decoder(loss, heard.states, frames, self.spoken(batch, tokens, chosen))
+
+
+def alone_throughout(states: Tensor, num_masks: int) -> Conditions:
+    """Of a clip with ``states`` (N, F, D) whose one speaker never pauses."""
+    classes = frame_classes(states.new_ones(1, 1, 1))[0]  # (1, 1, 4)
+    masks = states.new_ones(1, 1, num_masks)
+    return Conditions(*(each.expand(*states.shape[:2], -1) for each in (classes, masks)))
 
 
 def as_they_are(
@@ -333,7 +460,7 @@ def check(config: UMEConfig) -> None:
     """One line for a configuration that cannot work."""
     choices = {
         "rwse.form": (config.rwse.form, ("per-task", "shared", "last")),
-        "asr.differentiate_by": (config.asr.differentiate_by, ("voices", "encoders")),
+        "asr.differentiate_by": (config.asr.differentiate_by, FORMS),
     }
     for name, (value, allowed) in choices.items():
         if value not in allowed:
@@ -342,7 +469,32 @@ def check(config: UMEConfig) -> None:
         raise UmeError("separation.gated needs loss.tied: voice k must be speaker k of activity")
     if config.separation.gated and config.loss.diarization == 0:
         raise UmeError("separation.gated needs a loss.diarization above 0: who opens the gates?")
+    check_recogniser(config)
     if config.num_speakers < 1:
         raise UmeError(f"num_speakers is {config.num_speakers}; it must be at least 1")
     if not any(getattr(config.loss, task) > 0 for task in TASKS):
         raise UmeError("every loss weight is 0; give at least one task a positive weight")
+
+
+def check_recogniser(config: UMEConfig) -> None:
+    """One line for a recogniser that cannot work."""
+    asr, kind = config.asr, config.encoder.kind
+    if asr.foundation_decoder and kind != "whisper":
+        raise UmeError(f"asr.foundation_decoder needs encoder.kind whisper, not {kind}")
+    if asr.foundation_decoder and asr.decoder_layers:
+        raise UmeError("asr.foundation_decoder and asr.decoder_layers: there can be one decoder")
+    if asr.differentiate_by not in ("sidecar", "conditioning"):
+        return
+    sizes = {
+        "whisper": config.encoder.whisper.encoder_layers,
+        "e-branchformer": config.encoder.e_branchformer.num_layers,
+    }
+    if kind not in sizes:
+        raise UmeError(f"asr.differentiate_by {asr.differentiate_by} does not fit encoder {kind}")
+    if not 1 <= asr.conditioning.after < sizes[kind]:
+        raise UmeError(
+            f"asr.conditioning.after is {asr.conditioning.after}; give a layer from 1 to "
+            f"{sizes[kind] - 1}"
+        )
+    if asr.differentiate_by == "conditioning" and not config.loss.tied:
+        raise UmeError("asr.differentiate_by conditioning needs loss.tied: one order of speakers")

@@ -6,6 +6,7 @@ one to one.
 
 import math
 from dataclasses import dataclass
+from typing import Tuple
 
 import torch
 from torch import Tensor, nn
@@ -212,11 +213,14 @@ class EBranchformerEncoder(Encoder):
         lens = self.embed.num_frames(mel_lens)
         x = self.embed(features) * math.sqrt(self.width)  # (B, F, D)
         x = self.dropout(x + sinusoids(x.shape[1], self.width, x.device))
-        valid = valid_frames(lens, x.shape[1])
-        hidden = self.run_layers(x, valid)  # (L, B, F, D)
+        hidden = self.run_layers(x, lens)  # (L, B, F, D)
         whole = num_frames(audio_lens, self.subsampling * HOP)
         layers = repeat_last(hidden, lens, whole)
         return EncoderOutput(layers, whole, self.frame_shift)
+
+    def context(self, lens: Tensor, num_frames: int) -> Tuple[Tensor]:
+        """See :class:`ume.nn.encoder.Encoder`: which frames are valid."""
+        return (valid_frames(lens, num_frames),)
 
 
 def check(size: EBranchformerSize) -> None:

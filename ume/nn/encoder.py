@@ -2,14 +2,17 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, List, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ume.errors import UmeError
+from ume.nn.lengths import valid_frames
 from ume.nn.specaugment import SpecAugment, SpecAugmentConfig
+
+Before = Callable[[Tensor, int], Tensor]  # a layer's input and its number, to what it is to see
 
 
 def full_precision(audio: Tensor) -> torch.autocast:
@@ -96,19 +99,44 @@ class Encoder(nn.Module, ABC):
                 module.train(mode)
         return self
 
-    def run_layers(self, x: Tensor, *context: Any) -> Tensor:
-        """Every layer's output (L, B, F, D) from the first one's input ``x`` (B, F, D).
+    def context(self, lens: Tensor, num_frames: int) -> Tuple[Any, ...]:
+        """What each layer is given beside its input, for clips of ``lens`` (B,) frames."""
+        raise UmeError(f"the layers of {type(self).__name__} cannot be run one by one")
 
-        ``context`` is what each layer is given beside its input.
+    def run_layers(
+        self, x: Tensor, lens: Tensor, skip: int = 0, before: Optional[Before] = None
+    ) -> Tensor:
+        """The outputs (L - skip, B, F, D) of the layers after the first ``skip`` ones.
+
+        ``x`` (B, F, D) is the input of the first of them. ``before`` changes what each of them is
+        to see, given its input and its number among them.
         """
+        context = self.context(lens, x.shape[1])
         hidden = []
-        for layer in self.stack:
+        for number, layer in enumerate(self.stack[skip:]):
+            if before is not None:
+                x = before(x, number)
             if self.checkpointing and self.training and x.requires_grad:
                 x = checkpoint(layer, x, *context, use_reentrant=False)
             else:
                 x = layer(x, *context)
             hidden.append(x)
         return torch.stack([*hidden[:-1], self.final_norm(x)])
+
+    def go_on(
+        self, encoded: EncoderOutput, x: Tensor, after: int, before: Optional[Before] = None
+    ) -> EncoderOutput:
+        """The encoder's layers again for K streams of each clip, which differ from ``after`` on.
+
+        ``x`` (B, K, F, D) stands for the output of layer ``after``, from 1; the layers up to it
+        are those of ``encoded``. The result is of B * K clips.
+        """
+        streams = x.shape[1]
+        lens = encoded.lens.repeat_interleave(streams)
+        valid = valid_frames(lens, x.shape[2]).unsqueeze(2)
+        upper = self.run_layers(x.flatten(0, 1), lens, after, before) * valid
+        lower = encoded.layers[:after].repeat_interleave(streams, dim=1)
+        return EncoderOutput(torch.cat([lower, upper]), lens, encoded.frame_shift)
 
     @abstractmethod
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:

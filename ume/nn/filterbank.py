@@ -57,6 +57,10 @@ class Filterbank(nn.Module, ABC):
         """``audio`` (B, T) -> spectrum (B, F, C) to mask, features (B, F, num_features)."""
 
     @abstractmethod
+    def strength(self, audio: Tensor) -> Tensor:
+        """How strong ``audio`` (B, T) is where a mask has a value: (B, F, num_masks), above 0."""
+
+    @abstractmethod
     def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
         """``masks`` (B, S, F, num_masks) on ``spectrum`` (B, F, C) -> sources (B, S, T)."""
 
@@ -71,6 +75,9 @@ class FreeFilterbank(Filterbank):
     def encode(self, audio: Tensor) -> Tuple[Tensor, Tensor]:
         spectrum = self.analyse(audio).relu()
         return spectrum, spectrum
+
+    def strength(self, audio: Tensor) -> Tensor:
+        return self.analyse(audio).relu()
 
     def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
         batch, speakers = masks.shape[:2]
@@ -97,6 +104,9 @@ class STFTFilterbank(Filterbank):
     def encode(self, audio: Tensor) -> Tuple[Tensor, Tensor]:
         spectrum = self.analyse(audio)
         return spectrum, log_magnitude(magnitude(spectrum))
+
+    def strength(self, audio: Tensor) -> Tensor:
+        return magnitude(self.analyse(audio))
 
     def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
         batch, speakers = masks.shape[:2]

@@ -1,11 +1,12 @@
 """The ASR head: one stream of words per speaker, by CTC and, where asked, an attention decoder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
 
+from ume.nn.conditioning import ConditioningConfig
 from ume.nn.e_branchformer import EBranchformerLayer, EBranchformerSize
 from ume.nn.lengths import valid_frames
 from ume.nn.linear import Linear
@@ -20,7 +21,9 @@ class RecogniserConfig:
     differentiate_by: str = "voices"
     """`voices`: one stack of layers for all speakers, told apart by what the shared encoder hears
     in each separated voice. `encoders`: a stack per speaker on what it hears in the mixture (the
-    paper's)."""
+    paper's). `sidecar`: one stack; between two layers of the encoder a separator of its states
+    makes a stream of each speaker. `conditioning`: one stack; the upper layers of the encoder are
+    told, frame by frame, what the other heads know of one speaker (DiCoW)."""
     width: int = 256
     """Width of the E-Branchformer layers."""
     num_heads: int = 4
@@ -37,10 +40,15 @@ class RecogniserConfig:
     """Dropout."""
     decoder_layers: int = 0
     """Layers of an attention decoder, of the same width and heads, beside CTC; 0: CTC alone."""
+    foundation_decoder: bool = False
+    """Have the pretrained encoder's own decoder beside CTC instead, with its weights and tokens;
+    it attends to the encoder's last layer and what the recognition layers add to it."""
     ctc_weight: float = 0.3
     """CTC's share of the loss where there is a decoder."""
     smoothing: float = 0.1
     """Share of the decoder's target that is spread over all tokens."""
+    conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
+    """Of `sidecar` and `conditioning`."""
 
 
 class Words(NamedTuple):
@@ -84,10 +92,16 @@ class Recogniser(nn.Module):
         width: D of H_enc.
         num_stacks: K, streams that one clip is taken apart into; 1 for clips of one voice.
         vocab_size: V, blank (0) included.
+        foundation: sizes of the pretrained decoder, if it is to be had.
     """
 
     def __init__(
-        self, config: RecogniserConfig, width: int, num_stacks: int, vocab_size: int
+        self,
+        config: RecogniserConfig,
+        width: int,
+        num_stacks: int,
+        vocab_size: int,
+        foundation: Optional[WhisperSize] = None,
     ) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.LayerNorm(width), Linear(width, config.width))
@@ -97,15 +111,30 @@ class Recogniser(nn.Module):
         self.shared = Stack(config.shared_layers, config)
         self.output = Linear(config.width, vocab_size)
         self.decoder = make_decoder(config, vocab_size) if config.decoder_layers else None
+        self.to_decoder: Optional[nn.Module] = None
+        if foundation is not None:
+            self.decoder = WhisperDecoder(foundation)
+            # what 1.1 hours of text say of 51 864 tokens would spoil what they know
+            self.decoder.embedding.requires_grad_(False)
+            self.to_decoder = Linear(config.width, width)
+            nn.init.zeros_(self.to_decoder.weight)
+            nn.init.zeros_(self.to_decoder.bias)
 
-    def forward(self, states: Tensor, lens: Tensor, num_stacks: Optional[int] = None) -> Words:
-        """``states`` (B, F, D), ``lens`` (B,) -> (B, K, F, ...), K ``num_stacks`` or all stacks."""
+    def forward(
+        self, states: Tensor, lens: Tensor, last: Tensor, num_stacks: Optional[int] = None
+    ) -> Words:
+        """``states`` (B, F, D), ``lens`` (B,) -> (B, K, F, ...), K ``num_stacks`` or all stacks.
+
+        ``last`` (B, F, D) is the encoder's last layer, for a pretrained decoder.
+        """
         x = self.project(states)  # (B, F, D)
         valid = valid_frames(lens, x.shape[1])  # (B, F)
         stacks = self.differentiating[:num_stacks]
         x = torch.cat([stack(x, valid) for stack in stacks])  # (K * B, F, D)
         x = self.shared(x, valid.repeat(len(stacks), 1))
         logits = self.output(x).to(self.output.weight.dtype)  # under autocast they are short
+        if self.to_decoder is not None:
+            x = last.repeat(len(stacks), 1, 1) + self.to_decoder(x)
         both = (logits.log_softmax(dim=-1), x)
         return Words(*(part.unflatten(0, (len(stacks), -1)).transpose(0, 1) for part in both))
 

@@ -131,10 +131,13 @@ class WhisperEncoder(Encoder):
         x = x * valid_frames(mel_lens, x.shape[2]).unsqueeze(1)  # conv2 sees zeros after the clip
         x = gelu(self.conv2(x)).transpose(1, 2)  # (B, F, D)
         x = x + self.positions[: x.shape[1]]
-        valid = valid_frames(lens, x.shape[1])
-        mask = None if bool(valid.all()) else valid[:, None, None, :]
-        layers = self.run_layers(x, mask) * valid.unsqueeze(2)  # (L, B, F, D)
-        return EncoderOutput(layers, lens, self.frame_shift)
+        valid = valid_frames(lens, x.shape[1]).unsqueeze(2)
+        return EncoderOutput(self.run_layers(x, lens) * valid, lens, self.frame_shift)
+
+    def context(self, lens: Tensor, num_frames: int) -> Tuple[Optional[Tensor]]:
+        """See :class:`Encoder`: which keys are valid."""
+        valid = valid_frames(lens, num_frames)
+        return (None if bool(valid.all()) else valid[:, None, None, :],)
 
 
 def sinusoids(length: int, width: int) -> Tensor:

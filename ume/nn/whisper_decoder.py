@@ -119,15 +119,16 @@ class DecodingRules:
 
 @torch.no_grad()
 def greedy_search(
-    decoder: WhisperDecoder, encoded: Tensor, rules: DecodingRules
+    decoder: WhisperDecoder, encoded: Tensor, rules: DecodingRules, lens: Optional[Tensor] = None
 ) -> List[List[int]]:
     """Tokens of each clip, without prompt and end: openai-whisper's decoding at temperature 0.
 
-    ``encoded`` (B, 1500, D) is the encoder's output on audio padded to 30 s. A clip that is taken
+    ``encoded`` (B, F, D) is the encoder's output, of which ``lens`` (B,) frames exist; Whisper
+    itself has all 1500 of audio padded to 30 s. A clip that is taken
     for silence has no tokens: one where ``no_speech`` has more than its threshold of probability
     at the start, and the mean log-probability per token is below its own threshold.
     """
-    state = decoder.start(encoded)
+    state = decoder.start(encoded, lens)
     texts: List[List[int]] = [[] for _ in encoded]
     scores = torch.zeros(len(encoded), device=encoded.device)
     rows = torch.arange(len(encoded), device=encoded.device)  # of the clips that have not ended

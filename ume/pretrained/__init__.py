@@ -1,5 +1,6 @@
 """Weights of others, read without executing code, into our layers."""
 
+from pathlib import Path
 from typing import Dict, Tuple
 
 from torch import Tensor
@@ -10,9 +11,15 @@ from ume.nn.e_branchformer import EBranchformerEncoder
 from ume.nn.encoder import Encoder
 from ume.nn.self_supervised import SelfSupervisedEncoder
 from ume.nn.whisper import WhisperEncoder
+from ume.nn.whisper_decoder import WhisperDecoder
 from ume.pretrained.owsm import load_owsm
 from ume.pretrained.self_supervised import load_self_supervised
 from ume.pretrained.whisper import load_whisper
+from ume.pretrained.whisper_vocabulary import (
+    WhisperVocabulary,
+    copy_vocabulary,
+    load_vocabulary,
+)
 
 
 def initialise(encoder: Encoder, source: PathLike = "auto") -> str:
@@ -37,6 +44,27 @@ def initialise(encoder: Encoder, source: PathLike = "auto") -> str:
         )
     encoder.load_state_dict(state)
     return sha256
+
+
+def initialise_decoder(
+    decoder: WhisperDecoder, source: PathLike, folder: PathLike
+) -> WhisperVocabulary:
+    """Put Whisper's weights into ``decoder``, and what its tokens mean into ``folder``.
+
+    Raises:
+        UmeError: unreadable weights, weights of another size, or no vocabulary beside them.
+    """
+    whisper = load_whisper(source)
+    try:
+        decoder.load_state_dict(whisper.decoder)
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise UmeError(
+            f"the decoder in {whisper.path} differs from the model's ({first}); make "
+            "encoder.whisper of the config agree"
+        ) from None
+    copy_vocabulary(whisper.path.parent, Path(folder))
+    return load_vocabulary(Path(folder))
 
 
 def read(encoder: Encoder, source: PathLike) -> Tuple[str, Dict[str, Tensor], str]:

@@ -1,6 +1,8 @@
-"""Whisper's vocabulary: token numbers to text, the prompt, and the tokens it must not say."""
+"""Whisper's vocabulary: text to tokens and back, the prompt, and the tokens it must not say."""
 
-from dataclasses import dataclass
+import re
+import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterable, List, Tuple
 
@@ -9,6 +11,11 @@ from ume.files import existing, read_json
 from ume.nn.whisper_decoder import DecodingRules
 
 ENGLISH_END = 50256  # <|endoftext|> in the English vocabulary; it is another in the multilingual
+
+
+# GPT-2's rule of what is never joined, for letters, digits and the rest
+WORDS = r"'(?:s|t|re|ve|m|ll|d)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+"
+FILES = ("tokenizer.json", "generation_config.json", "config.json")
 
 
 def byte_of_character() -> Dict[str, int]:
@@ -30,6 +37,36 @@ class WhisperVocabulary:
 
     pieces: Dict[int, bytes]
     rules: DecodingRules
+    numbers: Dict[bytes, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.numbers = {piece: number for number, piece in self.pieces.items()}
+
+    def encode(self, text: str) -> List[int]:
+        """The tokens of words as they follow the prompt: in lower case, a space before each.
+
+        Byte-pair encoding: of all neighbours the pair is joined whose token came first in training
+        it, which is the one of the smallest number.
+        """
+        spaced = "".join(f" {word}" for word in text.lower().split())
+        return [
+            token for word in re.findall(WORDS, spaced) for token in self.join_pairs(word.encode())
+        ]
+
+    def join_pairs(self, word: bytes) -> List[int]:
+        """The tokens of one word, its bytes joined as far as they can be."""
+        parts = [bytes([byte]) for byte in word]
+        while len(parts) > 1:
+            pairs = [
+                (self.numbers.get(left + right), place)
+                for place, (left, right) in enumerate(zip(parts, parts[1:]))
+            ]
+            known = [(number, place) for number, place in pairs if number is not None]
+            if not known:
+                break
+            place = min(known)[1]
+            parts[place : place + 2] = [parts[place] + parts[place + 1]]
+        return [self.numbers[part] for part in parts]
 
     def text(self, tokens: Iterable[int]) -> str:
         """The words of ``tokens``; special tokens say nothing."""
@@ -57,6 +94,14 @@ def load_vocabulary(folder: Path) -> WhisperVocabulary:
     except (KeyError, TypeError) as error:
         raise UmeError(f"{path} is not Whisper's tokenizer ({error}); fetch it again") from None
     return WhisperVocabulary(pieces, rules)
+
+
+def copy_vocabulary(source: Path, target: Path) -> None:
+    """Copy what :func:`load_vocabulary` reads."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
 
 
 def decoding_rules(

@@ -28,7 +28,8 @@ class Config:
     sets: str = "test_max test_min"
     """Names of the sets, with spaces between."""
     figures: str = "DER_hypothesis_0.0 SI-SDRi_separated_whole cpWER_separated_1best"
-    """Columns of per_utterance.csv to compare, with spaces between; a set may lack some."""
+    """Columns of per_utterance.csv to compare, with spaces between; a set may lack some. Of
+    `A|B` each system gives the first one that it has: words of different methods, for one."""
     out: str = ""
     """Markdown file to write; empty: print the tables."""
 
@@ -53,9 +54,14 @@ class System:
                 f"{path} and {self.path} are not of the same recordings; use the same cuts"
             )
 
+    def has(self, figure: str) -> str:
+        """The column that this system gives for ``figure``; empty: none."""
+        return next((name for name in figure.split("|") if name in self.first["figures"]), "")
+
     def counts(self, figure: str, chosen: np.ndarray) -> Optional[Counts]:
         """Of the ``chosen`` (R,) recordings; None where the figure was not scored."""
-        columns = [seed["figures"].get(figure) for seed in self.seeds]
+        name = self.has(figure)
+        columns = [seed["figures"].get(name) for seed in self.seeds]
         if not all(columns):
             return None
         top, bottom = (
@@ -82,7 +88,7 @@ def compare(config: Config, name: str) -> str:
     base = systems[0]
     for system in systems[1:]:
         base.check(system.path, system.first)
-    figures = [f for f in config.figures.split() if f in base.first["figures"]]
+    figures = [figure for figure in config.figures.split() if base.has(figure)]
     if not figures:
         raise UmeError(
             f"{base.path} has none of the figures {config.figures}; it has "
@@ -104,8 +110,11 @@ def compare(config: Config, name: str) -> str:
 
 def table(systems: List[System], figures: List[str], chosen: np.ndarray) -> str:
     """A system per line, a figure per column."""
-    units = [systems[0].first["figures"][figure]["unit"] for figure in figures]
-    heads = [f"{figure.replace('_', ' ')}, {unit}" for figure, unit in zip(figures, units)]
+    units = [systems[0].first["figures"][systems[0].has(figure)]["unit"] for figure in figures]
+    heads = [
+        f"{figure.replace('_', ' ').replace('|', ' or ')}, {unit}"
+        for figure, unit in zip(figures, units)
+    ]
     lines = ["| system | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(figures)]
     pairs = np.array(systems[0].first["pairs"])[chosen].tolist()
     for system in systems:

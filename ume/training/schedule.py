@@ -5,6 +5,8 @@ from typing import Any, Dict, List
 
 from torch import nn
 
+from ume.models.ume import UME
+
 
 def rate_at(step: int, steps: int, warmup: int, final: float = 0.01) -> float:
     """Share of the peak rate at ``step`` (from 0): linear warm-up, then a cosine to ``final``.
@@ -19,13 +21,18 @@ def rate_at(step: int, steps: int, warmup: int, final: float = 0.01) -> float:
 
 
 def parameter_groups(
-    model: nn.Module, encoder_rate: float, rate: float, weight_decay: float
+    model: UME, encoder_rate: float, rate: float, weight_decay: float
 ) -> List[Dict[str, Any]]:
-    """Two rates, for the encoder and for the rest; biases, norms and scalars do not decay."""
+    """Two rates, for what is pretrained and for the rest; biases, norms and scalars do not decay.
+
+    Pretrained are the encoder, and its own decoder if the model has that.
+    """
+    foundation = model.config.asr.foundation_decoder
+    pretrained = ("encoder.", "asr.decoder.") if foundation else ("encoder.",)
     groups: Dict[Any, List[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith("encoder."), parameter.ndim > 1)
+            key = (name.startswith(pretrained), parameter.ndim > 1)
             groups.setdefault(key, []).append(parameter)
     return [
         {

@@ -29,9 +29,9 @@ from ume.environment import environment
 from ume.errors import UmeError
 from ume.files import existing, write_json, write_text
 from ume.losses.joint import JointLoss
-from ume.models.files import take_parts
-from ume.models.ume import UME, UMEConfig
-from ume.pretrained import initialise
+from ume.models.files import FOUNDATION, take_parts
+from ume.models.ume import UME, Guide, UMEConfig
+from ume.pretrained import initialise, initialise_decoder
 from ume.stage import lock_folder
 from ume.training.checkpoint import (
     find_checkpoints,
@@ -105,7 +105,7 @@ class Config:
     rate: float = 1e-3
     """Peak learning rate of the heads."""
     encoder_rate: float = 1e-4
-    """Peak learning rate of the encoder."""
+    """Peak learning rate of the encoder, and of its own decoder (asr.foundation_decoder)."""
     warmup: int = 100
     """Steps of linear warm-up."""
     weight_decay: float = 1e-2
@@ -161,7 +161,7 @@ class LossOfBatch(nn.Module):
         self.lower = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
     def forward(
-        self, kind: str, batch: MixtureBatch, tokens: Tokens, guide: Optional[Tensor]
+        self, kind: str, batch: MixtureBatch, tokens: Tokens, guide: Optional[Guide]
     ) -> Tuple[Tensor, JointLoss]:
         """The total, first, for DistributedDataParallel to find, and all of the loss."""
         dtype = self.lower or torch.bfloat16
@@ -188,6 +188,11 @@ class Trainer:
         self.encoder_hash = ""
         if config.encoder_weights:
             self.encoder_hash = initialise(self.model.encoder, config.encoder_weights)
+            if config.model.asr.foundation_decoder:
+                assert self.model.asr.decoder is not None
+                self.model.vocabulary = initialise_decoder(
+                    self.model.asr.decoder, config.encoder_weights, self.folder / FOUNDATION
+                )
         if config.initialize_from:
             take_parts(self.model, config.initialize_from, config.initialize_parts)
         self.model.to(processes.device)
@@ -403,15 +408,16 @@ class Trainer:
 
     def inputs(
         self, kind: str, batch: MixtureBatch
-    ) -> Tuple[MixtureBatch, Tokens, Optional[Tensor]]:
-        """What the loss is computed from: the batch, its tokens, and true sources as a guide."""
+    ) -> Tuple[MixtureBatch, Tokens, Optional[Guide]]:
+        """What the loss is computed from: the batch, its tokens, and the truth as a guide."""
         batch = batch.to(self.processes.device)
         tokens = encode_texts(batch, self.tokenizer)
         if kind == "sources":
             heard = leaky_sources(batch, self.step / self.config.asr_steps)
             return replace(batch, sources=heard), tokens, None
-        guide = leaky_sources(batch) if kind == "whole" and self.guides() else None
-        return batch, tokens, guide
+        if kind == "whole" and self.guides():
+            return batch, tokens, Guide(leaky_sources(batch), batch.activity)
+        return batch, tokens, None
 
     def skip(self, batches: List[MixtureBatch]) -> None:
         """Count an update that was not made, and keep what led to it."""
@@ -492,6 +498,8 @@ def check(config: Config) -> None:
             "--model.loss.separation a weight, take the part separation from another model, set "
             "--model.asr.differentiate_by encoders, or --asr_steps as large as --steps"
         )
+    if config.model.asr.foundation_decoder and not config.encoder_weights:
+        raise UmeError("asr.foundation_decoder needs --encoder_weights: its own are there, too")
     if config.precision not in ("float32", "bf16", "fp16"):
         raise UmeError(f"--precision {config.precision}: give float32, bf16 or fp16")
     if config.precision == "fp16" and not torch.cuda.is_available():

@@ -45,7 +45,7 @@ def validate(
         tokens = encode_texts(batch, tokenizer)
         output = model(batch.audio, batch.audio_lens)
         costs = model.costs(output, batch, tokens)
-        loss = model.joint_loss(costs, output, tokens)
+        loss = model.joint_loss(costs, output, batch, tokens)
         agree += heads_agree(costs)
         values = {"loss": loss.total, **loss.tasks}
         for name, value in values.items():

@@ -1,0 +1,120 @@
+"""A recogniser with Whisper's own decoder: from its weights, through training, to words."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ume.dataset.mixtures import read_cuts
+from ume.decoding.decode import Config as DecodeConfig
+from ume.decoding.decode import main as decode
+from ume.decoding.lang import Config as LangConfig
+from ume.decoding.lang import main as prepare_lang
+from ume.errors import UmeError
+from ume.inference.infer import Config as InferConfig
+from ume.inference.infer import main as infer
+from ume.mixing.simulate import Config as SimulateConfig
+from ume.mixing.simulate import main as simulate
+from ume.models.files import FOUNDATION, load_model
+from ume.models.ume import UMEConfig
+from ume.nn.recogniser import RecogniserConfig
+from ume.nn.separation import SeparationConfig
+from ume.nn.whisper_decoder import WhisperDecoder, greedy_search
+from ume.pretrained.whisper import find_whisper, load_whisper
+from ume.training.average import Config as AverageConfig
+from ume.training.average import main as average
+from ume.training.train import Config, main
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Two updates: on true sources, and on mixtures with conditioning."""
+    try:
+        find_whisper()
+    except UmeError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("foundation")
+    simulate(SimulateConfig(str(data), str(folder / "mix"), 2, "train=12 dev=2"))
+    prepare_lang(LangConfig([str(data / "text_train")], str(folder / "lang")))
+    config = Config(
+        exp=str(folder / "exp"),
+        data=str(folder / "mix"),
+        lang=str(folder / "lang"),
+        model=UMEConfig(
+            separation=SeparationConfig(hidden=16, bottleneck=8, blocks=3, repeats=1),
+            asr=RecogniserConfig(
+                "conditioning", 16, 2, 32, 7, 1, 1, dropout=0.0, foundation_decoder=True
+            ),
+        ),
+        encoder_weights="auto",
+        steps=2,
+        asr_steps=1,
+        max_duration=6.0,
+        valid_every=2,
+        valid_mixtures=1,
+        save_every=2,
+        average_every=1,
+        num_workers=0,
+    )
+    main(config)
+    average(AverageConfig(config.exp))
+    return config
+
+
+def test_the_decoder_starts_from_its_own_weights_and_keeps_its_tokens(trained: Config) -> None:
+    model, whisper = load_model(trained.exp), load_whisper()
+    assert isinstance(model.asr.decoder, WhisperDecoder)
+    state = model.asr.decoder.state_dict()
+    assert torch.equal(state["embedding.weight"], whisper.decoder["embedding.weight"])
+    moved = [name for name, value in whisper.decoder.items() if not torch.equal(state[name], value)]
+    assert "layers.0.cross_attention.key.weight" in moved and len(moved) > 50
+    largest = max((state[name] - whisper.decoder[name]).abs().max() for name in moved)
+    assert 0 < largest < 1e-3  # two steps of a small rate
+    assert model.vocabulary is not None and (Path(trained.exp) / FOUNDATION).is_dir()
+    metrics = [json.loads(line) for line in open(Path(trained.exp) / "metrics.jsonl")]
+    values = {key: value for line in metrics for key, value in line.items()}
+    assert 0 < values["valid/attention"] < 2 and "valid/ter" in values
+
+
+def test_its_words_are_those_of_a_greedy_search_on_each_stream(
+    trained: Config, tmp_path: Path
+) -> None:
+    cuts = f"{trained.data}/cuts_dev_max.jsonl.gz"
+    infer(InferConfig(trained.exp, cuts, str(tmp_path)))
+    options = DecodeConfig(str(tmp_path), trained.lang, "attention", trained.exp)
+    decode(options)
+    words = json.loads((tmp_path / "words" / "attention.json").read_text())
+    assert [entry["speaker"] for entry in words] == ["1", "2"] * len(read_cuts(cuts))
+    decode(replace(options, max_duration=0.1))  # one stream after the other
+    assert json.loads((tmp_path / "words" / "attention.json").read_text()) == words
+    with pytest.raises(UmeError, match="no decoder for --method ctc-attention: train with"):
+        decode(replace(options, method="ctc-attention"))
+
+
+def test_a_voice_alone_gives_what_whisper_gives_for_it_unpadded(trained: Config) -> None:
+    """Before training nothing of what was added says anything."""
+    model = load_model(trained.exp)
+    whisper = load_whisper()
+    model.encoder.load_state_dict(whisper.encoder)
+    model.asr.decoder.load_state_dict(whisper.decoder)
+    torch.nn.init.zeros_(model.asr.to_decoder.weight)
+    torch.nn.init.zeros_(model.asr.to_decoder.bias)
+    fresh = type(model.conditioner)(["activity", "masks"], 384, 3, 257)
+    model.conditioner.load_state_dict(fresh.state_dict())
+    audio, lens = torch.randn(1, 32000) * 0.1, torch.tensor([32000])
+    with torch.no_grad():
+        states = model.recognise(audio, lens).states
+        torch.testing.assert_close(states, model.encoder(audio, lens).layers[-1])
+        decoder = WhisperDecoder(model.config.encoder.whisper).eval()
+        decoder.load_state_dict(whisper.decoder)
+        rules = model.vocabulary.rules
+        expected = greedy_search(decoder, model.encoder(audio, lens).layers[-1], rules)
+        assert greedy_search(model.asr.decoder, states, rules, torch.tensor([100])) == expected
+
+
+def test_without_weights_there_is_no_such_decoder(trained: Config, tmp_path: Path) -> None:
+    with pytest.raises(UmeError, match="foundation_decoder needs --encoder_weights"):
+        main(replace(trained, exp=str(tmp_path / "x"), encoder_weights=None))
+    assert not (tmp_path / "x").exists()
