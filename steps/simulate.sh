@@ -10,7 +10,7 @@ nj=1
 cmd=${train_cmd:-run.py}
 force=false
 help_message="usage: steps/simulate.sh [options] <data folder> <mixture folder>
-  --num-speakers S          2 or 3
+  --num-speakers S          2, 3 or 2,3 (as many mixtures of each)
   --mixtures 'PART=N ...'   mixtures per part
   --modes 'max min part'    modes to write
   --seed N                  seed of utterances, loudness and starts

@@ -31,7 +31,7 @@ Corpus: the embedded one (synthesised here), or real speech in LibriSpeech's lay
   --speakers N,N,N          voices of the embedded corpus: train,dev,test
   --utterances N            sentences of each voice
 Mixtures:
-  --num-speakers S          2 or 3
+  --num-speakers S          2, 3, or 2,3: mixtures of both, and a model that says how many
   --mixtures 'PART=N ...'   mixtures per part
 Model:
   --encoder KIND            auto, whisper or e-branchformer; auto takes Whisper's weights where
@@ -82,8 +82,8 @@ corpus=embedded
 [[ -z $librispeech ]] || corpus=librispeech
 conf=${conf:-conf/${corpus}_$encoder.yaml}
 data=${data:-data/$corpus}
-exp=${exp:-exp/${corpus}_${num_speakers}mix_$encoder}
-mix=$data/mix$num_speakers
+exp=${exp:-exp/${corpus}_${num_speakers/,/+}mix_$encoder}
+mix=$data/mix${num_speakers/,/+}
 lang=$data/lang_char
 weights=
 [[ $encoder != whisper ]] || weights=auto
@@ -115,8 +115,8 @@ fi
 
 if ((stage <= 4 && stop_stage >= 4)); then
   log "stage 4: training"
-  common=(--conf "$conf" --encoder-weights "$weights" --num-speakers "$num_speakers" --seed "$seed"
-    --force "$force")
+  common=(--conf "$conf" --encoder-weights "$weights" --num-speakers "${num_speakers##*,}"
+    --seed "$seed" --force "$force")
   start=
   if [[ -n $first ]]; then
     start=$exp/first

@@ -143,6 +143,16 @@ def test_the_same_processes_load_several_plans(cuts: list) -> None:
     assert plans[0]["whole"].epoch > 0
 
 
+def test_batches_have_as_many_speakers_as_asked_for(cuts: list) -> None:
+    plan = plan_batches(cuts, 1000.0, num_speakers=4)
+    (batch,) = load_planned({"x": plan}, ["x"])
+    size, speakers, _ = batch.sources.shape
+    assert speakers == 4 == batch.activity.shape[2] == len(batch.texts[0])
+    for b, count in enumerate(batch.num_speakers.tolist()):
+        assert count < 4 and not batch.sources[b, count:].any() and batch.sources[b, :count].any()
+        assert batch.texts[b][count:] == [None] * (4 - count)
+
+
 def test_windows_differ_between_epochs(cuts: list) -> None:
     plan = plan_batches(cuts, 1000.0, seed=5, crop=1.5)
     windows = []

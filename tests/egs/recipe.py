@@ -34,7 +34,7 @@ class Recipe:
 
     folder: Path
     options: List[str] = field(default_factory=list)
-    num_speakers: int = 2
+    num_speakers: str = "2"
 
     @property
     def data(self) -> Path:
@@ -42,7 +42,11 @@ class Recipe:
 
     @property
     def mix(self) -> Path:
-        return self.data / f"mix{self.num_speakers}"
+        return self.data / f"mix{self.num_speakers.replace(',', '+')}"
+
+    @property
+    def num_streams(self) -> int:
+        return int(self.num_speakers[-1])
 
     @property
     def exp(self) -> Path:
@@ -51,7 +55,7 @@ class Recipe:
     def command(self, *options: str) -> List[str]:
         """Its command line, from stage 1 on: the environment is there."""
         own = ["--data", str(self.data), "--exp", str(self.exp)]
-        own += ["--num-speakers", str(self.num_speakers), "--stage", "1"]
+        own += ["--num-speakers", self.num_speakers, "--stage", "1"]
         return [str(RECIPE / "run.sh"), *own, *SIZE, *self.options, *options]
 
     def run(self, *options: str) -> "subprocess.CompletedProcess[str]":

@@ -27,7 +27,7 @@ class Results:
     """Finished runs of the recipe."""
 
     whole: Recipe  # in one go, two jobs
-    three: Recipe  # the same of three speakers
+    both: Recipe  # the same of two and three speakers
     staged: Recipe  # stage by stage, one job
     killed: Recipe  # killed and started again, one job
     stamps: Dict[str, int]  # when the scores of ``whole`` were written
@@ -39,7 +39,7 @@ class Results:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """All runs that take long, two at a time."""
     folder = tmp_path_factory.mktemp("mini librimix")
-    whole, three = Recipe(folder / "one go"), Recipe(folder / "one go", num_speakers=3)
+    whole, both = Recipe(folder / "one go"), Recipe(folder / "one go", num_speakers="2,3")
     staged = Recipe(folder / "by stages", ["--nj", "1"])
     killed = Recipe(folder / "killed", ["--nj", "1"])
 
@@ -49,8 +49,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         started = time.monotonic()
         again = whole.succeed()
         seconds = time.monotonic() - started
-        three.succeed()
-        return Results(whole, three, staged, killed, stamps, again, seconds)
+        both.succeed()
+        return Results(whole, both, staged, killed, stamps, again, seconds)
 
     def disturbed() -> None:
         for stage in range(1, 10):
@@ -65,9 +65,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         return first.result()
 
 
-@pytest.fixture(params=["whole", "three"])
+@pytest.fixture(params=["whole", "both"])
 def recipe(results: Results, request: pytest.FixtureRequest) -> Recipe:
-    """A finished run of two speakers, and one of three."""
+    """A finished run of two speakers, and one of two and three."""
     return getattr(results, request.param)
 
 
@@ -81,7 +81,9 @@ def test_every_file_of_the_contract_is_there(recipe: Recipe) -> None:
     assert made >= {f"text_{part}" for part in parts} | {"about.json"}
     assert len([path for path in made if path.endswith(".flac")]) == 3 * 4 * 4
     made = files(recipe.mix)
-    assert made == {"about.json"} | {f"metadata/{part}.csv" for part in parts} | {
+    numbers = [""] if recipe.num_speakers == "2" else ["_2mix", "_3mix"]
+    tables = {f"metadata/{part}{number}.csv" for part in parts for number in numbers}
+    assert made == {"about.json"} | tables | {
         name
         for part in parts
         for mode in ("max", "min", "part")
@@ -104,7 +106,7 @@ def test_hypotheses_and_scores_of_every_set(recipe: Recipe, name: str) -> None:
     made = files(recipe.exp / name)
     recordings = read_json(recipe.exp / name / "separated" / "meta.json")["recordings"]
     assert len(recordings) == NUM_TEST
-    streams = {f"{r}_{k}" for r in recordings for k in range(1, recipe.num_speakers + 1)}
+    streams = {f"{r}_{k}" for r in recordings for k in range(1, recipe.num_streams + 1)}
     assert made >= {f"separated/audio/{stream}.flac" for stream in streams}
     assert made >= {f"separated/{file}" for file in ("hyp.rttm", "segments.json", "meta.json")}
     assert "separated/posteriors/1.safetensors" in made

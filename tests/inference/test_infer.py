@@ -19,6 +19,8 @@ from ume.inference.infer import Config, main
 from ume.inference.segment import Config as SegmentConfig
 from ume.inference.segment import Rule
 from ume.inference.segment import main as segment
+from ume.mixing.simulate import Config as SimulateConfig
+from ume.mixing.simulate import main as simulate
 from ume.models.files import load_model, save_model
 from ume.models.ume import TASKS, UME, LossConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
@@ -185,6 +187,17 @@ def test_sources_are_recognised_one_by_one(config: Config, model: Path) -> None:
         torch.testing.assert_close(
             found[f"{cut.id}_{k}"], expected.log_probs[0], atol=1e-4, rtol=1e-4
         )
+
+
+def test_a_source_that_a_mixture_lacks_is_no_stream(
+    data: Path, model: Path, tmp_path: Path
+) -> None:
+    simulate(SimulateConfig(str(data), str(tmp_path / "both"), "2,3", "test=4"))
+    cuts = tmp_path / "both" / "cuts_test_max.jsonl.gz"
+    main(Config(str(model), str(cuts), str(tmp_path / "hyp"), "sources", max_duration=60.0))
+    assert set(tensors(tmp_path / "hyp" / "ctc")) == {
+        f"{cut.id}_{k}" for cut in read_cuts(cuts) for k in range(1, len(cut.tracks) + 1)
+    }
 
 
 def test_the_mixture_is_one_stream(config: Config) -> None:

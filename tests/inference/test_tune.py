@@ -43,6 +43,16 @@ def test_the_order_of_the_speakers_does_not_count(references) -> None:
     assert search([Rule(0.65)], posteriors, references, 0.02)[Rule(0.65)].rate == 0
 
 
+def test_a_stream_too_many_must_stay_silent(references) -> None:
+    posteriors = {
+        name: posteriors_of(np.pad(reference, ((0, 0), (0, 1))))
+        for name, reference in references.items()
+    }
+    table = search([Rule(0.65), Rule(0.2)], posteriors, references, 0.02)
+    assert table[Rule(0.65)].rate == 0
+    assert table[Rule(0.2)].false_alarm > sum(len(r) for r in references.values())
+
+
 def test_glitches_are_filtered_out(references) -> None:
     posteriors = {name: posteriors_of(reference) for name, reference in references.items()}
     for values in posteriors.values():

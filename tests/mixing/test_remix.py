@@ -9,6 +9,8 @@ import pytest
 from ume.dataset.loader import load_planned, plan_batches
 from ume.dataset.mixtures import load_example, num_samples, read_cuts, tracks_of
 from ume.mixing.remix import Plan, Remixer
+from ume.mixing.simulate import Config
+from ume.mixing.simulate import main as simulate
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +24,15 @@ def test_an_epoch_deals_every_source_once_per_mode_and_speakers_differ(cuts):
     assert len(plans) == 2 * len(cuts)
     for mode in ("max", "part"):
         used = Counter(s for plan in plans if plan.mode == mode for s in plan.sources)
-        assert sum(used.values()) == remixer.size * len(cuts) and max(used.values()) <= 2
-    for plan in plans:
-        assert len({remixer.speakers[source] for source in plan.sources}) == remixer.size
+        assert sum(used.values()) == sum(remixer.sizes) and max(used.values()) <= 2
+    for plan, size in zip(plans, 2 * remixer.sizes, strict=True):
+        assert len({remixer.speakers[source] for source in plan.sources}) == size
+
+
+def test_groups_are_of_the_sizes_of_the_mixtures(data: Path, tmp_path: Path) -> None:
+    simulate(Config(str(data), str(tmp_path / "both"), "2,3", "train=7"))
+    remixer = Remixer(read_cuts(tmp_path / "both" / "cuts_train_max.jsonl.gz"), ["max"], seed=0)
+    assert [len(plan.sources) for plan in remixer.plans(0)] == [2, 3, 2, 3, 2, 3, 2]
 
 
 def test_epochs_and_seeds_differ_and_the_same_are_the_same(cuts):
@@ -39,7 +47,8 @@ def test_what_is_made_of_a_static_mixture_s_plan_is_that_mixture(mixtures, cuts,
     remixer = Remixer(cuts, [mode], seed=0)
     static = read_cuts(mixtures / f"cuts_train_{mode}.jsonl.gz")[1]
     starts = tuple(round(track.offset * 16000) for track in tracks_of(static))
-    sources = tuple(range(remixer.size, 2 * remixer.size))
+    size = remixer.sizes[0]
+    sources = tuple(range(size, 2 * size))
     plan = Plan(mode, sources, starts, num_samples(static))
     made = remixer.cut(plan)
     assert made.id == static.id and num_samples(made) == plan.num_samples

@@ -96,6 +96,21 @@ def test_about_tells_what_is_in_it(mixtures: Path) -> None:
     assert part["all_speak_der"] > whole["all_speak_der"] > 0
 
 
+def test_mixtures_of_several_numbers_of_speakers_come_by_turns(data: Path, tmp_path: Path) -> None:
+    main(Config(str(data), str(tmp_path / "both"), "2,3", "train=7"))
+    cuts = list(load_manifest(tmp_path / "both" / "cuts_train_max.jsonl.gz"))
+    assert [len(cut.tracks) for cut in cuts] == [2, 3, 2, 3, 2, 3, 2]
+    assert read_json(tmp_path / "both" / "about.json")["num_speakers"] == [2, 3]
+    validate.main(validate.Config(str(tmp_path / "both")))
+    for number, count in ((2, 4), (3, 3)):
+        alone = tmp_path / str(number)
+        main(Config(str(data), str(alone), number, f"train={count}"))
+        assert [cut.id for cut in cuts if len(cut.tracks) == number] == [
+            cut.id for cut in load_manifest(alone / "cuts_train_max.jsonl.gz")
+        ]
+        assert rows(tmp_path / "both", f"train_{number}mix") == rows(alone, "train")
+
+
 @pytest.mark.parametrize(
     "num_speakers, utterances, spread",
     [(12, 24, 2), (6, 10, 6)],  # the recipe's test part; a fifth of all pairs there are
@@ -135,7 +150,8 @@ def test_a_file_shorter_than_the_meters_block_can_be_measured() -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_speakers": 4}, "--num-speakers 4: give 2 or 3"),
+        ({"num_speakers": 4}, "--num-speakers 4: give 2, 3 or 2,3"),
+        ({"num_speakers": "2,2"}, "--num-speakers 2,2: give 2, 3 or 2,3"),
         ({"num_speakers": 3, "mixtures": "dev=1"}, "part dev: 2 speakers are fewer than"),
         ({"mixtures": "dev=1000"}, "different mixtures can be made of 6 utterances"),
         ({"mixtures": "train"}, "write PART=NUMBER"),

@@ -17,6 +17,7 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 
 from tests.scoring.synthetic import Material, make_test_set
 from ume.__main__ import main as ume
+from ume.activity import write_rttm
 from ume.report.tables import table
 from ume.scoring.score import Config, main
 
@@ -229,14 +230,47 @@ def lose_meta(hyp: Path) -> None:
     (hyp / "separated/meta.json").unlink()
 
 
-def three_streams(hyp: Path) -> None:
-    edit_json(hyp / "separated/meta.json", lambda meta: meta.update(num_speakers=3))
+def one_stream(hyp: Path) -> None:
+    edit_json(hyp / "separated/meta.json", lambda meta: meta.update(num_speakers=1))
+
+
+def add_a_stream(material: Material, speech: list) -> None:
+    """A third voice of noise in every recording, with a word, in which ``speech`` was found."""
+    separated = material.hyp / "separated"
+    edit_json(separated / "meta.json", lambda meta: meta.update(num_speakers=3))
+    words = json.loads((separated / "words" / "1best.json").read_text())
+    rng = np.random.default_rng(5)
+    for mixture in material.mixtures:
+        noise = 0.05 * rng.standard_normal(mixture.sources.shape[1])
+        soundfile.write(separated / "audio" / f"{mixture.id}_3.flac", noise, 16000)
+        words.append({**words[0], "session_id": mixture.id, "speaker": "3", "words": "SIX"})
+    (separated / "words" / "1best.json").write_text(json.dumps(words))
+    found = {m.id: {**m.hyp_speech, **({"3": speech} if speech else {})} for m in material.mixtures}
+    write_rttm(separated / "hyp.rttm", found)
+
+
+def test_a_stream_in_which_nobody_speaks_is_none(tmp_path: Path) -> None:
+    before = scored(make_test_set(tmp_path / "two", size=3))
+    assert find(before, name="speakers counted right")["value"] == 100
+    material = make_test_set(tmp_path / "three", size=3)
+    add_a_stream(material, [])
+    silent = scored(material)
+    assert silent["metrics"] == before["metrics"]
+    other = make_test_set(tmp_path / "heard", size=3)
+    add_a_stream(other, [(0.2, 0.4)])
+    heard = scored(other)
+    assert find(heard, name="speakers counted right")["value"] == 0
+    assert find(heard, name="cpWER", row="separated")["parts"]["insertions"] == 25.0
+    whole = {"name": "SI-SDRi", "row": "separated", "region": "whole"}
+    assert find(heard, **whole) == find(before, **whole)
+    der = {"name": "DER", "row": "hypothesis", "collar": 0.0}
+    assert find(heard, **der)["value"] > find(before, **der)["value"]
 
 
 @pytest.mark.parametrize(
     "task, names",
     [
-        ("diarization", {"DER"}),
+        ("diarization", {"DER", "speakers counted right"}),
         ("separation", {"SI-SDRi", "SI-SDR"}),
         ("asr", {"cpWER", "ORC-WER"}),
     ],
@@ -272,7 +306,7 @@ def test_a_model_of_one_task_is_scored_in_it_alone(tmp_path: Path, task: str, na
         (lose_rttm, "hyp.rttm does not exist"),
         (foreign_rttm, "hyp.rttm has other"),
         (lose_meta, "meta.json does not exist"),
-        (three_streams, "3 streams"),
+        (one_stream, "1 streams, cut mix-000 2 speakers"),
     ],
 )
 def test_bad_hypothesis_is_one_line(

@@ -55,11 +55,11 @@ class MixtureBatch:
         )
 
 
-def collate(examples: Sequence[Example]) -> MixtureBatch:
-    """Pad and stack ``examples``."""
+def collate(examples: Sequence[Example], num_speakers: int = 0) -> MixtureBatch:
+    """Pad and stack ``examples``, to ``num_speakers`` at least."""
     size = len(examples)
     samples = max(example.audio.shape[0] for example in examples)
-    speakers = max(example.sources.shape[0] for example in examples)
+    speakers = max(num_speakers, *(example.sources.shape[0] for example in examples))
     audio = torch.zeros(size, samples)  # (B, T)
     sources = torch.zeros(size, speakers, samples)  # (B, S, T)
     shift = examples[0].frame_shift

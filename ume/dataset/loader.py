@@ -34,6 +34,7 @@ class MixtureDataset(Dataset):
         self.seed = seed
         self.augment: Optional[Augmenter] = None
         self.frame_shift = FRAME_SHIFT
+        self.num_speakers = 0
 
     def __getitem__(self, item: Item) -> MixtureBatch:
         epoch, indices = item
@@ -41,7 +42,7 @@ class MixtureDataset(Dataset):
         examples = [load_example(cut, *self.window(cut, epoch), self.frame_shift) for cut in cuts]
         if self.augment is not None:
             examples = [self.augment(example, epoch) for example in examples]
-        return collate(examples)
+        return collate(examples, self.num_speakers)
 
     def cut(self, epoch: int, index: int) -> Cut:
         """One of the cuts of ``epoch``."""
@@ -233,12 +234,13 @@ def plan_batches(
     rank: int = 0,
     world: int = 1,
     frame_shift: float = FRAME_SHIFT,
+    num_speakers: int = 0,
 ) -> BatchPlan:
     """Shuffled batches of at most ``max_duration`` seconds (padding included), that can resume.
 
     A :class:`Remixer` instead of cuts gives new mixtures every epoch. ``augment`` changes what has
     been loaded. See :class:`BatchPlan` for ``group``, ``rank`` and ``world``; ``frame_shift`` (s)
-    is the activity's.
+    is the activity's, and batches have ``num_speakers`` at least.
     """
     dataset: MixtureDataset
     if isinstance(cuts, Remixer):
@@ -248,6 +250,7 @@ def plan_batches(
     else:
         raise UmeError("there are no cuts to train on; check the manifest and the sex pairs")
     dataset.augment, dataset.frame_shift = augment, frame_shift
+    dataset.num_speakers = num_speakers
     return BatchPlan(dataset, max_duration, seed, group, rank, world)
 
 
@@ -256,10 +259,11 @@ def make_eval_loader(
     max_duration: float,
     num_workers: int = 0,
     frame_shift: float = FRAME_SHIFT,
+    num_speakers: int = 0,
 ) -> Iterator[MixtureBatch]:
     """Whole cuts, each once, in their order; at most ``max_duration`` seconds in a batch."""
     dataset = MixtureDataset(cuts)
-    dataset.frame_shift = frame_shift
+    dataset.frame_shift, dataset.num_speakers = frame_shift, num_speakers
     batches = eval_batches(cuts, max_duration)
     return load(dataset, [(0, batch) for batch in batches], num_workers)
 

@@ -107,9 +107,12 @@ def recognise(model: UME, batch: MixtureBatch, shard: Shard, sources: bool, half
     """A control: the recogniser alone, on the true sources or on the mixture."""
     frames = num_frames(batch.audio_lens, FRAME_SAMPLES).tolist()
     streams = batch.sources.transpose(0, 1) if sources else batch.audio[None]  # (S, B, T)
+    counts = batch.num_speakers.tolist() if sources else [1] * len(batch.ids)
     for k, audio in enumerate(streams, start=1):
         heard = model.recognise(audio, batch.audio_lens)
-        for name, log_probs, states, length in zip(batch.ids, *heard, frames):
+        for name, log_probs, states, length, count in zip(batch.ids, *heard, frames, counts):
+            if k > count:  # a source of others in the batch
+                continue
             shard.ctc[f"{name}_{k}"] = reduced(log_probs[:length], half)
             if model.asr.decoder is not None:
                 shard.states[f"{name}_{k}"] = reduced(states[:length], True)

@@ -48,8 +48,10 @@ def search(
             streams = rule.segments(posteriors[name], samples, frame_shift)
             active = np.stack(
                 [segments_to_frames(turns, samples, frame_shift) for turns in streams], axis=1
-            )  # (F, S)
-            errors += frame_der(torch.from_numpy(active)[None], torch.from_numpy(reference)[None])
+            )  # (F, K)
+            silent = active.shape[1] - reference.shape[1]  # streams that nobody is left for
+            spoken = np.pad(reference, ((0, 0), (0, silent)))
+            errors += frame_der(torch.from_numpy(active)[None], torch.from_numpy(spoken)[None])
         table[rule] = errors
     return table
 

@@ -26,8 +26,8 @@ class Remixer:
     """Deals the sources of mixtures into new groups, each source at the level it has there.
 
     So levels are distributed as the rules say (``ume.mixing.metadata``); only the limit of 0.9 on
-    the peak is not kept, which samples in floating point do not need. The plans of an epoch
-    depend on (seed, epoch) alone.
+    the peak is not kept, which samples in floating point do not need. Groups are of the sizes of
+    the mixtures. The plans of an epoch depend on (seed, epoch) alone.
 
     Args:
         cuts: mixtures in mode max: whole utterances.
@@ -51,7 +51,7 @@ class Remixer:
         self.modes, self.seed = list(modes), seed
         self.opposite_sex, self.words = opposite_sex, words
         self.longest = None if longest is None else round(longest * SAMPLING_RATE)
-        self.size, self.count = len(cuts[0].tracks), len(cuts)
+        self.sizes = [len(cut.tracks) for cut in cuts]
         tracks = [track.cut for cut in cuts for track in cut.tracks]
         self.recordings = [fastcopy(track.recording, transforms=None) for track in tracks]
         self.gains: List[float] = [track.custom["gain"] for track in tracks]
@@ -64,8 +64,8 @@ class Remixer:
         for number, mode in enumerate(self.modes):
             rng = np.random.default_rng([self.seed, epoch, number])
             deck: List[int] = []
-            for _ in range(self.count):
-                plan = self.plan(mode, deal(deck, self.speakers, self.size, rng), rng)
+            for size in self.sizes:
+                plan = self.plan(mode, deal(deck, self.speakers, size, rng), rng)
                 if self.wants(plan):
                     found.append(plan)
         return found

@@ -4,7 +4,8 @@ import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Dict, List
+from itertools import zip_longest
+from typing import Any, Dict, List, Union
 
 import numpy as np
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
@@ -37,8 +38,8 @@ class Config:
     """Data folder to mix."""
     output: str
     """Mixture folder to write."""
-    num_speakers: int = 2
-    """Speakers per mixture, 2 or 3."""
+    num_speakers: Union[int, str] = 2
+    """Speakers per mixture, 2 or 3; `2,3`: of both, as many mixtures of each and by turns."""
     mixtures: str = "train=3000 dev=200 test=300"
     """Mixtures per part; parts of the data folder that are not named are left out."""
     modes: str = "max min part"
@@ -51,8 +52,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Write the mixture folder; nothing is left behind on failure."""
-    if config.num_speakers not in (2, 3):
-        raise UmeError(f"--num-speakers {config.num_speakers}: give 2 or 3")
+    numbers = parse_numbers(config.num_speakers)
     if config.num_jobs < 1:
         raise UmeError("--num-jobs must be at least 1")
     modes = config.modes.split()
@@ -70,12 +70,18 @@ def main(config: Config) -> None:
             supervisions = {
                 s.id: s for s in SupervisionSet.from_file(data / f"supervisions_{part}.jsonl.gz")
             }
-            mixtures = draw(recordings, supervisions, count, config, part, pool)
+            drawn = [
+                draw(recordings, supervisions, share, number, config, part, pool)
+                for number, share in zip(numbers, shares(count, len(numbers)))
+            ]
+            mixtures = by_turns(drawn)
             paths = {
                 name: os.path.relpath(recording.sources[0].source, root)
                 for name, recording in recordings.items()
             }
-            write_metadata(folder / "metadata" / f"{part}.csv", mixtures, paths)
+            for number, own in zip(numbers, drawn):
+                name = part if len(numbers) == 1 else f"{part}_{number}mix"
+                write_metadata(folder / "metadata" / f"{name}.csv", own, paths)
             statistics_of[part] = {"sexes": sex_counts(mixtures, supervisions)}
             for mode in modes:
                 cuts = [mixture_cut(m, recordings, supervisions, mode) for m in mixtures]
@@ -86,7 +92,7 @@ def main(config: Config) -> None:
         write_json(folder / "about.json", {
             "data": config.data,
             "seed": config.seed,
-            "num_speakers": config.num_speakers,
+            "num_speakers": numbers[0] if len(numbers) == 1 else numbers,
             "rules": {"loudness_lufs": LOUDNESS, "max_peak": MAX_PEAK, "part_start": START},
             "parts": statistics_of,
         })  # fmt: skip
@@ -105,16 +111,39 @@ def parse_mixtures(text: str) -> Dict[str, int]:
     return counts
 
 
+def parse_numbers(given: Union[int, str]) -> List[int]:
+    """``2``, ``3`` or ``2,3`` as numbers of speakers."""
+    words = str(given).split(",")
+    if not set(words) <= {"2", "3"} or len(set(words)) < len(words):
+        raise UmeError(f"--num-speakers {given}: give 2, 3 or 2,3")
+    return [int(word) for word in words]
+
+
+def shares(count: int, parts: int) -> List[int]:
+    """``count`` in ``parts`` parts as equal as can be.
+
+    >>> shares(7, 2)
+    [4, 3]
+    """
+    return [(count + parts - 1 - part) // parts for part in range(parts)]
+
+
+def by_turns(drawn: List[List[Mixture]]) -> List[Mixture]:
+    """One of each list after the other, so that the first few are of all kinds."""
+    return [mixture for turn in zip_longest(*drawn) for mixture in turn if mixture is not None]
+
+
 def draw(
     recordings: Dict[str, Recording],
     supervisions: Dict[str, SupervisionSegment],
     count: int,
+    num_speakers: int,
     config: Config,
     part: str,
     pool: ThreadPoolExecutor,
 ) -> List[Mixture]:
-    """Draw ``count`` mixtures of one part."""
-    seed = [config.seed, config.num_speakers, *part.encode()]
+    """Draw ``count`` mixtures of ``num_speakers`` speakers of one part."""
+    seed = [config.seed, num_speakers, *part.encode()]
 
     def load(name: str) -> np.ndarray:
         return load_audio(recordings[name])[0]  # (T,)
@@ -132,7 +161,7 @@ def draw(
     names = sorted(recordings)
     speakers = [supervisions[name].speaker for name in names]
     try:
-        groups = draw_groups(speakers, count, config.num_speakers, np.random.default_rng(seed))
+        groups = draw_groups(speakers, count, num_speakers, np.random.default_rng(seed))
     except UmeError as error:
         raise UmeError(f"{config.data}, part {part}: {error}") from None
     sources = list(pool.map(source, names))

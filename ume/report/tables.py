@@ -3,7 +3,6 @@
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 NOT_RUN = "not run"
-SUBSETS = ("all", "opposite-sex", "same-sex")
 PARTS = ("miss", "false_alarm", "confusion")
 METHODS = ("ctc-greedy-search", "ctc-decoding", "1best")
 WORD_RATES = ("cpWER", "ORC-WER")
@@ -37,6 +36,8 @@ def _diarization_rows() -> Iterator[Row]:
             yield Row(figure, row, "%", keys)
             if row == "hypothesis":
                 yield Row("miss / false alarm / confusion", row, "%", keys, parts=True)
+    counted = _keys(name="speakers counted right", row="hypothesis")
+    yield Row("speakers counted right", "hypothesis", "%", counted)
 
 
 def _separation_rows() -> Iterator[Row]:
@@ -74,13 +75,14 @@ def _words_left_out(scores: Dict[str, Any]) -> bool:
 
 def table(scores: Dict[str, Any]) -> str:
     """The main table of a set: a figure per line, a subset per column."""
-    heads = [f"{subset}<br>{_size(scores['subsets'][subset])}" for subset in SUBSETS]
+    subsets = scores["subsets"]
+    heads = [f"{subset}<br>{_size(size)}" for subset, size in subsets.items()]
     lines = [
         "| figure | system | unit | " + " | ".join(heads) + " |",
-        "| --- | --- | --- |" + " --- |" * len(SUBSETS),
+        "| --- | --- | --- |" + " --- |" * len(subsets),
     ]
     for row in rows(scores):
-        cells = [cell(scores, row, subset) for subset in SUBSETS]
+        cells = [cell(scores, row, subset) for subset in subsets]
         lines.append(f"| {row.figure} | {row.system} | {row.unit} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

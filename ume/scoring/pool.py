@@ -13,9 +13,19 @@ from ume.scoring.recording import Figure, RecordingScore
 SUBSETS = ("all", "opposite-sex", "same-sex")
 
 
+def subsets(recordings: List[RecordingScore]) -> List[str]:
+    """``SUBSETS``, and by the number of speakers where it differs."""
+    counts = sorted({len(r.reference.speakers) for r in recordings})
+    return [*SUBSETS, *([f"{count} speakers" for count in counts] if len(counts) > 1 else [])]
+
+
 def select(recordings: List[RecordingScore], subset: str) -> List[RecordingScore]:
-    """The recordings of one of ``SUBSETS``."""
-    return [r for r in recordings if subset in ("all", r.reference.sexes)]
+    """The recordings of one of :func:`subsets`."""
+    return [
+        r
+        for r in recordings
+        if subset in ("all", r.reference.sexes, f"{len(r.reference.speakers)} speakers")
+    ]
 
 
 def sizes(recordings: List[RecordingScore]) -> Dict[str, int]:
@@ -66,7 +76,7 @@ def metrics(recordings: List[RecordingScore]) -> List[Dict[str, Any]]:
     entries = []
     for figure in figures(recordings):
         scored = [r for r in recordings if figure in r.results]
-        for subset in SUBSETS:
+        for subset in subsets(recordings):
             chosen = select(scored, subset)
             if chosen:
                 entries.append(metric(chosen, figure, subset))

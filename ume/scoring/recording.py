@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Dict, List, NamedTuple, Optional
 
+import numpy as np
 from lhotse.cut import Cut
 
 from ume.dataset.mixtures import load_example
@@ -52,6 +53,11 @@ class Task(NamedTuple):
     speech: Optional[Speech]  # None: the model has no diarization head
     words: Dict[str, Dict[str, Dict[str, str]]]  # input -> method -> stream -> words
 
+    @property
+    def present(self) -> int:
+        """Streams in which somebody was found to speak."""
+        return sum(map(bool, (self.speech or {}).values()))
+
 
 @dataclass(frozen=True)
 class RecordingScore:
@@ -66,7 +72,7 @@ def score_recording(task: Task) -> RecordingScore:
     """Score diarization, separation and words of one recording, those that there are."""
     reference = Reference.of(task.cut)
     count = len(task.hypothesis.streams)
-    if count != len(reference.speakers):
+    if count < len(reference.speakers):
         raise UmeError(
             f"{task.hypothesis.path} has {count} streams, cut {reference.id} "
             f"{len(reference.speakers)} speakers; use a model for as many"
@@ -74,6 +80,8 @@ def score_recording(task: Task) -> RecordingScore:
     results: Dict[Figure, Ratio] = {}
     if task.speech is not None:
         results.update(_diarization(reference, task.speech))
+        right = task.present == len(reference.speakers)
+        results[Figure("speakers counted right", "hypothesis")] = Average(float(right), 1)
     if task.hypothesis.has("separation"):
         results.update(_separation(reference, task))
     transcripts = {}
@@ -81,6 +89,9 @@ def score_recording(task: Task) -> RecordingScore:
     for source, methods in task.words.items():
         for method, streams in methods.items():
             heard = {stream: normalise(words) for stream, words in streams.items()}
+            if source == "separated" and task.speech is not None:
+                # a stream in which nobody was found to speak has no words either
+                heard = {s: words if task.speech.get(s) else "" for s, words in heard.items()}
             score = score_words(reference.id, texts, heard)
             results[Figure("cpWER", source, method=method)] = score.cp
             results[Figure("ORC-WER", source, method=method)] = score.orc
@@ -120,7 +131,10 @@ def _separation(reference: Reference, task: Task) -> Dict[Figure, Ratio]:
     sources, mixture = truth.sources, truth.audio  # (S, T), (T,)
     active = reference.activity()  # (S, T)
     estimates = task.hypothesis.audio(reference.id, reference.num_samples)
-    separated = score_separation(estimates, sources, mixture, active)
+    # streams that nobody is left for are given silence to answer for, which is not scored
+    missing = ((0, len(estimates) - len(sources)), (0, 0))
+    padded, padded_active = np.pad(sources, missing), np.pad(active, missing)
+    separated = score_separation(estimates, padded, mixture, padded_active)
     gated = score_separation(gate(mixture, active), sources, mixture, active)
     results: Dict[Figure, Ratio] = {
         Figure(name, row, unit="dB", region=region): average
@@ -130,6 +144,6 @@ def _separation(reference: Reference, task: Task) -> Dict[Figure, Ratio]:
     }
     if task.speech is not None:
         found = activity(task.speech, task.hypothesis.streams, reference.num_samples)
-        agree = labels_agree(separated.permutation, active, found)
+        agree = labels_agree(separated.permutation, padded_active, found)
         results[Figure("label agreement", "separated")] = Average(float(agree), 1)
     return results

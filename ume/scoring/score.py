@@ -16,7 +16,16 @@ from ume.orphans import die_with_parent
 from ume.scoring import bootstrap
 from ume.scoring.hypothesis import Hypothesis
 from ume.scoring.icefall import write_result_files
-from ume.scoring.pool import SUBSETS, figures, metrics, per_utterance, pooled, ratios, select, sizes
+from ume.scoring.pool import (
+    figures,
+    metrics,
+    per_utterance,
+    pooled,
+    ratios,
+    select,
+    sizes,
+    subsets,
+)
 from ume.scoring.recording import COLLARS, RecordingScore, Task, score_recording
 from ume.scoring.reference import activity_origin
 from ume.scoring.separation import MIN_OVERLAP
@@ -82,7 +91,7 @@ def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
     return {
         "set": Path(config.out).name,
         **sizes(recordings),
-        "subsets": {subset: sizes(select(recordings, subset)) for subset in SUBSETS},
+        "subsets": {name: sizes(select(recordings, name)) for name in subsets(recordings)},
         "protocol": {
             "normaliser": NORMALISER,
             "reference": f"speech activity from {activity_origin(config.cuts, _part(config))}",

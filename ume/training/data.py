@@ -67,6 +67,7 @@ class TrainingData:
         accumulate: batches that one process takes for one update.
         rank, world: this process and the number of processes.
         frame_shift: seconds from one frame of activity to the next.
+        num_speakers: speakers of every batch, at least.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class TrainingData:
         rank: int = 0,
         world: int = 1,
         frame_shift: float = FRAME_SHIFT,
+        num_speakers: int = 0,
     ) -> None:
         listed = ["max"] if remix else modes
         read = {mode: read_cuts(cuts_path(folder, "train", mode)) for mode in listed}
@@ -119,6 +121,7 @@ class TrainingData:
                     rank=rank,
                     world=world,
                     frame_shift=frame_shift,
+                    num_speakers=num_speakers,
                 )
 
     def kinds(self, phase: Phase) -> List[str]:
@@ -183,8 +186,12 @@ def cuts_path(folder: str, part: str, mode: str) -> Path:
 
 
 def valid_batches(
-    folder: str, mode: str, count: int, frame_shift: float = FRAME_SHIFT
+    folder: str,
+    mode: str,
+    count: int,
+    frame_shift: float = FRAME_SHIFT,
+    num_speakers: int = 0,
 ) -> List[MixtureBatch]:
     """The first ``count`` dev mixtures, in memory: validation reads them again and again."""
     cuts = read_cuts(cuts_path(folder, "dev", mode))[:count]
-    return list(make_eval_loader(cuts, max_duration=60.0, frame_shift=frame_shift))
+    return list(make_eval_loader(cuts, 60.0, frame_shift=frame_shift, num_speakers=num_speakers))

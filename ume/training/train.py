@@ -225,6 +225,7 @@ class Trainer:
             processes.rank,
             processes.world,
             config.model.diarization.frame_shift,
+            config.model.num_speakers,
         )
         # without effect unless the precision is fp16, whose gradients vanish unless scaled up
         self.scaler = make_grad_scaler(config.precision == "fp16")
@@ -310,7 +311,10 @@ class Trainer:
         config = self.config
         journal = Journal(self.folder, self.step, config.steps) if self.processes.first else None
         shift = config.model.diarization.frame_shift
-        valid = valid_batches(config.data, config.valid_mode, config.valid_mixtures, shift)
+        speakers = config.model.num_speakers
+        valid = valid_batches(
+            config.data, config.valid_mode, config.valid_mixtures, shift, speakers
+        )
         begun, before = time.monotonic(), self.seconds
         self.model.train()
         if self.processes.device.type == "cuda" and self.step == 0:
