@@ -22,7 +22,8 @@ name=cascade-$(basename "$(dirname "$hyp")")-$input
 read -ra launcher <<<"$cmd"
 inputs=("$cuts")
 if [[ $input == separated ]]; then
-  inputs+=("$hyp/meta.json" "$hyp/hyp.rttm")
+  inputs+=("$hyp/meta.json")
+  [[ ! -f $hyp/hyp.rttm ]] || inputs+=("$hyp/hyp.rttm")
 fi
 
 ume stage --dir "$exp" --name "$name" --force "$force" --made-by "steps/infer.sh" \

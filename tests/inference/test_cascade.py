@@ -1,5 +1,6 @@
 """The cascade: jobs, gates and inputs with a stand-in for Whisper; then Whisper on real speech."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List
@@ -72,7 +73,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         turns.append(f"SPEAKER {name} 1 0.500 1.500 <NA> <NA> 2 <NA> <NA>\n")
     CutSet.from_cuts(cuts).to_file(folder / "cuts.jsonl.gz")
     (folder / "hyp" / "hyp.rttm").write_text("".join(turns))
-    write_json(folder / "hyp" / "meta.json", {"num_speakers": 2})
+    write_json(
+        folder / "hyp" / "meta.json", {"num_speakers": 2, "tasks": ["diarization", "separation"]}
+    )
     return folder
 
 
@@ -130,6 +133,17 @@ def test_jobs_change_neither_words_nor_batches(config: Config, tmp_path: Path) -
     assert sorted(batches) == together
 
 
+def test_a_model_that_does_not_diarize_has_no_gated_words(
+    config: Config, folder: Path, tmp_path: Path
+) -> None:
+    hyp = Path(shutil.copytree(folder / "hyp", tmp_path / "hyp"))
+    (hyp / "hyp.rttm").unlink()
+    shutil.rmtree(hyp / "words", ignore_errors=True)  # of the other tests
+    write_json(hyp / "meta.json", {"num_speakers": 2, "tasks": ["separation"]})
+    main(replace(config, hyp=str(hyp)))
+    assert [path.name for path in (hyp / "words").glob("*.json")] == ["whisper.json"]
+
+
 def test_shares_of_two_runs_are_not_joined(config: Config, tmp_path: Path) -> None:
     config = replace(config, hyp=str(tmp_path), input="sources", num_jobs=2)
     main(replace(config, job=2, num_jobs=3))
@@ -145,7 +159,7 @@ def test_bad_input_is_named(config: Config, folder: Path, tmp_path: Path) -> Non
         main(replace(config, hyp=str(tmp_path)))
     with pytest.raises(UmeError, match="nowhere.jsonl.gz does not exist"):
         main(replace(config, cuts=str(tmp_path / "nowhere.jsonl.gz")))
-    write_json(tmp_path / "meta.json", {"num_speakers": 2})
+    write_json(tmp_path / "meta.json", {"num_speakers": 2, "tasks": ["diarization", "separation"]})
     (tmp_path / "hyp.rttm").write_text("")
     with pytest.raises(UmeError, match="_1.flac does not exist; steps/infer.sh"):
         main(replace(config, hyp=str(tmp_path)))

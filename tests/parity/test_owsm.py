@@ -10,8 +10,9 @@ import yaml
 from torch import Tensor, nn
 
 from ume.nn.e_branchformer import EBranchformerEncoder, EBranchformerSize
+from ume.nn.owsm_decoder import OwsmDecoder
 from ume.pretrained import initialise
-from ume.pretrained.owsm import load_owsm
+from ume.pretrained.owsm import load_owsm, load_owsm_decoder
 
 TOLERANCE = 1e-5
 SIZES = {
@@ -77,7 +78,7 @@ def save_with_espnet(folder: Path, conf: Dict) -> nn.Module:
         preencoder=None,
         encoder=Peer(80, use_flash_attn=False, **conf),
         postencoder=None,
-        decoder=TransformerDecoder(len(tokens), width, linear_units=16, num_blocks=1),
+        decoder=TransformerDecoder(len(tokens), width, linear_units=16, num_blocks=2),
         ctc=CTC(len(tokens), width),
     )
     for module in model.modules():
@@ -92,6 +93,9 @@ def save_with_espnet(folder: Path, conf: Dict) -> nn.Module:
         "frontend_conf": FRONTEND,
         "normalize": "global_mvn",
         "normalize_conf": {"stats_file": "exp/s2t_stats/train/feats_stats.npz"},
+        "decoder": "transformer",
+        "decoder_conf": {"linear_units": 16, "num_blocks": 2},
+        "token_list": tokens,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return model.eval()
@@ -130,6 +134,22 @@ def test_every_layer_equals_espnets(size: str, tmp_path: Path) -> None:
         assert (layers[:, :frames] - expected).abs().max() <= TOLERANCE
         repeated = layers[:, frames - 1 : frames].expand_as(layers[:, frames:])
         torch.testing.assert_close(layers[:, frames:], repeated, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("size", ["small and odd", "base"])
+def test_the_decoder_equals_espnets(size: str, tmp_path: Path) -> None:
+    width = SIZES[size]["output_size"]
+    model = save_with_espnet(tmp_path, encoder_conf(**SIZES[size]))
+    _, found, state = load_owsm_decoder(tmp_path)
+    decoder = OwsmDecoder(found, width).eval()
+    decoder.load_state_dict(state)
+    states, lens = torch.randn(2, 31, width), torch.tensor([31, 17])
+    tokens = torch.randint(0, 8, (2, 12))
+    with torch.no_grad():
+        expected, _ = model.decoder(states, lens, tokens, torch.tensor([12, 12]))
+        ours = decoder(tokens, decoder.start(states, lens))
+    assert expected.abs().max() > 0.1
+    assert (ours - expected).abs().max() <= TOLERANCE
 
 
 def test_statistics_come_from_the_npz_where_the_checkpoint_lacks_them(tmp_path: Path) -> None:

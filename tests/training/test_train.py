@@ -27,7 +27,7 @@ from ume.training.average import Config as AverageConfig
 from ume.training.average import main as average
 from ume.training.checkpoint import find_checkpoints, load_checkpoint
 from ume.training.processes import join
-from ume.training.train import Config, Trainer, main
+from ume.training.train import Config, Trainer, check, main
 
 
 @pytest.fixture(scope="module")
@@ -235,11 +235,19 @@ def test_options_that_cannot_be(changes, message, mixtures, lang, tmp_path):
         main(config(mixtures, lang, tmp_path, **changes))
 
 
-def test_a_recogniser_of_voices_that_nothing_separates_is_refused(mixtures, lang, tmp_path):
+@pytest.mark.parametrize(
+    "form, by, task", [("voices", [], "separation"), ("conditioning", ["activity"], "diarization")]
+)
+def test_a_recogniser_that_goes_by_a_head_that_nothing_trains_is_refused(
+    form, by, task, mixtures, lang, tmp_path
+):
     given = config(mixtures, lang, tmp_path)
     given.model.loss = LossConfig(0.0, 0.0, 1.0)
-    with pytest.raises(UmeError, match="nothing learns to separate: give --model.loss.separation"):
+    given.model.asr.differentiate_by, given.model.asr.conditioning.by = form, by
+    with pytest.raises(UmeError, match=f"a head of {task} that nothing trains: give --model.loss"):
         main(given)
+    given.model.asr.differentiate_by = "sidecar"
+    check(given)
 
 
 @pytest.mark.parametrize("task", ["diarization", "separation", "asr"])

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from ume.decoding.ctc_prefix import CTCPrefixScorer, PrefixState
-from ume.nn.whisper_decoder import MAX_TOKENS, WhisperDecoder
+from ume.nn.whisper_decoder import MAX_TOKENS, AttentionDecoder
 
 NEVER = -1e30  # score of a hypothesis that is none
 
 
 @torch.no_grad()
 def joint_search(
-    decoder: WhisperDecoder,
+    decoder: AttentionDecoder,
     memory: Tensor,
     log_probs: Tensor,
     lens: Tensor,
@@ -47,7 +47,7 @@ class Search:
 
     def __init__(
         self,
-        decoder: WhisperDecoder,
+        decoder: AttentionDecoder,
         memory: Tensor,
         log_probs: Tensor,
         lens: Tensor,

@@ -1,7 +1,7 @@
 """Write the words that Whisper's own decoder hears in separated voices, true sources or mixtures.
 
-One word file per method: ``words/whisper.json``, and for separated voices also
-``words/whisper-gated.json``, where each voice is silent outside its own diarization.
+One word file per method: ``words/whisper.json``, and for separated voices of a model that diarizes
+also ``words/whisper-gated.json``, where each voice is silent outside its own diarization.
 """
 
 import time
@@ -104,10 +104,12 @@ class Voices:
         self.hyp, self.input = Path(config.hyp), config.input
         self.methods = ["whisper"]
         if self.input == "separated":
-            self.methods.append("whisper-gated")
             meta = read_json(existing(self.hyp / "meta.json", "steps/infer.sh"))
             self.num_speakers: int = meta["num_speakers"]
-            self.activity: Annotation = read_rttm(existing(self.hyp / "hyp.rttm", "steps/infer.sh"))
+            if "diarization" in meta["tasks"]:
+                self.methods.append("whisper-gated")
+                rttm = existing(self.hyp / "hyp.rttm", "steps/infer.sh")
+                self.activity: Annotation = read_rttm(rttm)
 
     def load(self, cut: Cut) -> List[np.ndarray]:
         """The streams of ``cut``, each (T,) float32, in order 1..S."""

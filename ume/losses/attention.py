@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ume.errors import UmeError
-from ume.nn.whisper_decoder import MAX_TOKENS, WhisperDecoder
+from ume.nn.whisper_decoder import MAX_TOKENS, AttentionDecoder
 
 IGNORED = -100  # target of what is not there
 
 
 def attention_loss(
-    decoder: WhisperDecoder,
+    decoder: AttentionDecoder,
     states: Tensor,
     lens: Tensor,
     texts: Sequence[Sequence[int]],

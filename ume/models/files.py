@@ -11,7 +11,7 @@ from torch import Tensor
 from ume.errors import UmeError
 from ume.files import PathLike, existing, write_bytes, write_text
 from ume.models.ume import UME, UMEConfig
-from ume.pretrained.whisper_vocabulary import load_vocabulary
+from ume.pretrained import foundation_vocabulary
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ def load_model(folder: PathLike) -> UME:
     text = existing(Path(folder) / "model.yaml", "steps/train.sh").read_text()
     model = UME(from_dict(UMEConfig, yaml.safe_load(text)))
     if model.config.asr.foundation_decoder:
-        model.vocabulary = load_vocabulary(Path(folder) / FOUNDATION)
+        model.vocabulary = foundation_vocabulary(Path(folder) / FOUNDATION)
     try:
         model.load_state_dict(load_file(str(weights)))
     except Exception as error:

@@ -18,12 +18,12 @@ from ume.losses.joint import JointLoss, TaskCost, joint_loss
 from ume.nn.conditioning import Conditioner, Conditions, Sidecar, frame_classes
 from ume.nn.diarization import DiarizationConfig, DiarizationHead
 from ume.nn.encoder import Encoder, EncoderOutput, full_precision
-from ume.nn.encoders import EncoderConfig, build_encoder
+from ume.nn.encoders import EncoderConfig, build_encoder, build_foundation_decoder
 from ume.nn.lengths import change_rate, num_frames, resample_frames, valid_frames
 from ume.nn.recogniser import Recogniser, RecogniserConfig, Words
 from ume.nn.rwse import LastLayer, LayerSum, ResidualWeightedSum, RWSEConfig
 from ume.nn.separation import SeparationConfig, SeparationHead
-from ume.pretrained.whisper_vocabulary import WhisperVocabulary
+from ume.pretrained import Vocabulary
 
 TASKS = ("diarization", "separation", "asr")
 FORMS = ("voices", "encoders", "sidecar", "conditioning")  # of asr.differentiate_by
@@ -108,9 +108,11 @@ class UME(nn.Module):
         self.separation = SeparationHead(config.separation, width, config.num_speakers)
         self.form = config.asr.differentiate_by
         stacks = config.num_speakers if self.form == "encoders" else 1
-        foundation = config.encoder.whisper if config.asr.foundation_decoder else None
+        foundation = None
+        if config.asr.foundation_decoder:
+            foundation = build_foundation_decoder(config.encoder)
         self.asr = Recogniser(config.asr, width, stacks, config.vocab_size, foundation)
-        self.vocabulary: Optional[WhisperVocabulary] = None  # of a foundation decoder
+        self.vocabulary: Optional[Vocabulary] = None  # of a foundation decoder
         conditioning = config.asr.conditioning
         self.sidecar: Optional[Sidecar] = None
         self.conditioner: Optional[Conditioner] = None
@@ -130,15 +132,8 @@ class UME(nn.Module):
 
     def answers(self) -> List[str]:
         """The tasks that :meth:`forward` answers; some recognisers need those of other heads."""
-        needed = self.heads_heard() if self.runs("asr") else set()
+        needed = heads_heard(self.config.asr) if self.runs("asr") else set()
         return [task for task in TASKS if self.runs(task) or task in needed]
-
-    def heads_heard(self) -> Set[str]:
-        """The heads whose answers the recogniser goes by."""
-        if self.form == "voices":
-            return {"separation"}
-        by = self.config.asr.conditioning.by if self.form == "conditioning" else []
-        return {{"activity": "diarization", "masks": "separation"}[name] for name in by}
 
     def layer_weights(self) -> Dict[str, List[float]]:
         """Each task's weights of the encoder's layers."""
@@ -164,7 +159,7 @@ class UME(nn.Module):
         head is not run.
         """
         words = words and self.runs("asr")
-        needed = self.heads_heard() if words else set()
+        needed = heads_heard(self.config.asr) if words else set()
         encoded = self.encoder(audio, audio_lens)
         lens = num_frames(audio_lens, FRAME_SAMPLES)  # (B,)
         output = UMEOutput(lens, self.diarization.frame_lens(audio_lens))
@@ -324,7 +319,7 @@ class UME(nn.Module):
             < batch.num_speakers[:, None]
         )  # (B, S)
         with full_precision(batch.audio):
-            if output.activity_logits is not None:
+            if output.activity_logits is not None and self.runs("diarization"):
                 frames = valid_frames(output.activity_lens, batch.activity.shape[1])
                 logits = output.activity_logits.to(batch.activity.dtype)
                 cost = diarization_cost(logits, batch.activity, frames)
@@ -418,6 +413,14 @@ class UME(nn.Module):
         return self.with_decoder(loss, heard.states, frames, self.spoken(batch, tokens, chosen))
 
 
+def heads_heard(config: RecogniserConfig) -> Set[str]:
+    """The heads whose answers the recogniser goes by."""
+    if config.differentiate_by == "voices":
+        return {"separation"}
+    by = config.conditioning.by if config.differentiate_by == "conditioning" else []
+    return {{"activity": "diarization", "masks": "separation"}[name] for name in by}
+
+
 def alone_throughout(states: Tensor, num_masks: int) -> Conditions:
     """Of a clip with ``states`` (N, F, D) whose one speaker never pauses."""
     classes = frame_classes(states.new_ones(1, 1, 1))[0]  # (1, 1, 4)
@@ -479,8 +482,6 @@ def check(config: UMEConfig) -> None:
 def check_recogniser(config: UMEConfig) -> None:
     """One line for a recogniser that cannot work."""
     asr, kind = config.asr, config.encoder.kind
-    if asr.foundation_decoder and kind != "whisper":
-        raise UmeError(f"asr.foundation_decoder needs encoder.kind whisper, not {kind}")
     if asr.foundation_decoder and asr.decoder_layers:
         raise UmeError("asr.foundation_decoder and asr.decoder_layers: there can be one decoder")
     if asr.differentiate_by not in ("sidecar", "conditioning"):

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from ume.errors import UmeError
 from ume.nn.e_branchformer import EBranchformerEncoder, EBranchformerSize
 from ume.nn.encoder import Encoder
+from ume.nn.owsm_decoder import OwsmDecoder, OwsmDecoderSize
 from ume.nn.self_supervised import SelfSupervisedEncoder, SelfSupervisedSize
 from ume.nn.specaugment import SpecAugment, SpecAugmentConfig
 from ume.nn.whisper import WhisperEncoder, WhisperSize
+from ume.nn.whisper_decoder import AttentionDecoder, WhisperDecoder
 
 
 @dataclass
@@ -21,6 +23,8 @@ class EncoderConfig:
     """sizes of Whisper: those of the weights; the default is tiny.en"""
     e_branchformer: EBranchformerSize = field(default_factory=EBranchformerSize)
     """sizes of the E-Branchformer"""
+    owsm_decoder: OwsmDecoderSize = field(default_factory=OwsmDecoderSize)
+    """sizes of OWSM's decoder beside an E-Branchformer (asr.foundation_decoder)"""
     self_supervised: SelfSupervisedSize = field(default_factory=SelfSupervisedSize)
     """which self-supervised model"""
     specaugment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
@@ -48,3 +52,12 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     encoder.freeze(config.frozen_layers)
     encoder.checkpointing = config.checkpointing
     return encoder
+
+
+def build_foundation_decoder(config: EncoderConfig) -> AttentionDecoder:
+    """The decoder that belongs to an encoder, with random weights."""
+    if config.kind == "whisper":
+        return WhisperDecoder(config.whisper)
+    if config.kind == "e-branchformer":
+        return OwsmDecoder(config.owsm_decoder, config.e_branchformer.width)
+    raise UmeError(f"asr.foundation_decoder: an encoder of kind {config.kind} has no decoder")

@@ -11,7 +11,7 @@ from ume.nn.e_branchformer import EBranchformerLayer, EBranchformerSize
 from ume.nn.lengths import valid_frames
 from ume.nn.linear import Linear
 from ume.nn.whisper import WhisperSize
-from ume.nn.whisper_decoder import WhisperDecoder
+from ume.nn.whisper_decoder import AttentionDecoder, WhisperDecoder
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Recogniser(nn.Module):
         width: D of H_enc.
         num_stacks: K, streams that one clip is taken apart into; 1 for clips of one voice.
         vocab_size: V, blank (0) included.
-        foundation: sizes of the pretrained decoder, if it is to be had.
+        foundation: the pretrained decoder, if it is to be had.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Recogniser(nn.Module):
         width: int,
         num_stacks: int,
         vocab_size: int,
-        foundation: Optional[WhisperSize] = None,
+        foundation: Optional[AttentionDecoder] = None,
     ) -> None:
         super().__init__()
         self.project = nn.Sequential(nn.LayerNorm(width), Linear(width, config.width))
@@ -110,12 +110,12 @@ class Recogniser(nn.Module):
         )
         self.shared = Stack(config.shared_layers, config)
         self.output = Linear(config.width, vocab_size)
-        self.decoder = make_decoder(config, vocab_size) if config.decoder_layers else None
+        self.decoder: Optional[AttentionDecoder] = foundation
+        if config.decoder_layers:
+            self.decoder = make_decoder(config, vocab_size)
         self.to_decoder: Optional[nn.Module] = None
         if foundation is not None:
-            self.decoder = WhisperDecoder(foundation)
-            # what 1.1 hours of text say of 51 864 tokens would spoil what they know
-            self.decoder.embedding.requires_grad_(False)
+            foundation.freeze_tokens()
             self.to_decoder = Linear(config.width, width)
             nn.init.zeros_(self.to_decoder.weight)
             nn.init.zeros_(self.to_decoder.bias)

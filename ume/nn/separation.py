@@ -1,7 +1,7 @@
 """The separation head: Conv-TasNet on filterbank features and H_enc."""
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Union
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from ume.activity import FRAME_SAMPLES, SAMPLING_RATE
 from ume.errors import UmeError
 from ume.nn.conv_tasnet import ConvTasNet
 from ume.nn.filterbank import Filterbank, FreeFilterbank, STFTFilterbank
+from ume.nn.half_rate import HalfRate
 from ume.nn.lengths import num_frames, resample_frames, valid_frames
 from ume.nn.linear import Linear
 
@@ -22,10 +23,12 @@ class SeparationConfig:
     """`stft` (trainable, starts as a Fourier transform) or `free` (random start, the paper's)."""
     num_filters: int = 512
     """N: filters of the free filterbank."""
+    sampling_rate: int = 16000
+    """Hz at which voices are separated: 16000, or 8000 for corpora without anything above 4 kHz."""
     kernel: int = 512
-    """L: samples under one filter."""
+    """L: samples, at that rate, under one filter."""
     stride: int = 160
-    """Samples from one frame to the next."""
+    """Samples, at that rate, from one frame to the next."""
     bottleneck: int = 128
     """B: channels between blocks."""
     hidden: int = 512
@@ -52,11 +55,7 @@ class SeparationHead(nn.Module):
     def __init__(self, config: SeparationConfig, width: int, num_speakers: int) -> None:
         super().__init__()
         check(config)
-        self.filterbank: Filterbank = (
-            STFTFilterbank(config.kernel, config.stride)
-            if config.filterbank == "stft"
-            else FreeFilterbank(config.num_filters, config.kernel, config.stride)
-        )
+        self.filterbank = make_filterbank(config)
         self.features_norm = nn.LayerNorm(self.filterbank.num_features)
         self.project: Optional[nn.Module] = None
         num_features = self.filterbank.num_features
@@ -106,12 +105,23 @@ class SeparationHead(nn.Module):
         return self.masker(joined * mask, mask) * mask[:, None]
 
 
+def make_filterbank(config: SeparationConfig) -> Union[Filterbank, HalfRate]:
+    """The filterbank for audio at 16 kHz."""
+    bank: Filterbank
+    if config.filterbank == "stft":
+        bank = STFTFilterbank(config.kernel, config.stride)
+    else:
+        bank = FreeFilterbank(config.num_filters, config.kernel, config.stride)
+    return bank if config.sampling_rate == SAMPLING_RATE else HalfRate(bank)
+
+
 def check(config: SeparationConfig) -> None:
     """One line for what cannot be."""
-    if FRAME_SAMPLES % config.stride:
-        raise UmeError(
-            f"separation.stride is {config.stride}; it must divide {FRAME_SAMPLES} (20 ms)"
-        )
+    if config.sampling_rate not in (SAMPLING_RATE, SAMPLING_RATE // 2):
+        raise UmeError(f"separation.sampling_rate is {config.sampling_rate}; choose 8000 or 16000")
+    frame = FRAME_SAMPLES * config.sampling_rate // SAMPLING_RATE
+    if frame % config.stride:
+        raise UmeError(f"separation.stride is {config.stride}; it must divide {frame} (20 ms)")
     choices = {"filterbank": ("stft", "free"), "mask": ("sigmoid", "relu", "softmax")}
     for name, allowed in choices.items():
         value = getattr(config, name)

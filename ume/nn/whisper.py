@@ -38,13 +38,13 @@ class WhisperSize:
 
 
 class Attention(nn.Module):
-    """Multi-head attention; keys have no bias, as in Whisper."""
+    """Multi-head attention; in Whisper keys have no bias."""
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    def __init__(self, width: int, num_heads: int, key_bias: bool = False) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.query = Linear(width, width)
-        self.key = Linear(width, width, bias=False)
+        self.key = Linear(width, width, bias=key_bias)
         self.value = Linear(width, width)
         self.out = Linear(width, width)
 

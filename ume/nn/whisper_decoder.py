@@ -1,14 +1,20 @@
-"""Whisper's text decoder and its greedy search, in batches, with cached keys and values."""
+"""Text decoders with attention, Whisper's above all, and its greedy search; all in batches.
+
+Keys and values of what has been seen are kept.
+"""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
+from ume.nn.gelu import GELU
 from ume.nn.lengths import valid_frames
-from ume.nn.whisper import Attention, WhisperSize, feed_forward
+from ume.nn.linear import Linear
+from ume.nn.whisper import Attention, WhisperSize
 
 MAX_TOKENS = 448  # positions of the decoder
 MAX_NEW_TOKENS = 224  # per 30 s, as in openai-whisper
@@ -38,14 +44,22 @@ class DecoderState:
 class DecoderLayer(nn.Module):
     """Pre-norm Transformer layer with attention to the text so far and to the audio."""
 
-    def __init__(self, width: int, num_heads: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        inner: int,
+        activation: nn.Module,
+        epsilon: float = 1e-5,
+        key_bias: bool = False,
+    ) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, num_heads)
-        self.cross_attention_norm = nn.LayerNorm(width)
-        self.cross_attention = Attention(width, num_heads)
-        self.feed_forward_norm = nn.LayerNorm(width)
-        self.feed_forward = feed_forward(width)
+        self.attention_norm = nn.LayerNorm(width, epsilon)
+        self.attention = Attention(width, num_heads, key_bias)
+        self.cross_attention_norm = nn.LayerNorm(width, epsilon)
+        self.cross_attention = Attention(width, num_heads, key_bias)
+        self.feed_forward_norm = nn.LayerNorm(width, epsilon)
+        self.feed_forward = nn.Sequential(Linear(width, inner), activation, Linear(inner, width))
 
     def forward(
         self,
@@ -65,18 +79,28 @@ class DecoderLayer(nn.Module):
         return x + self.feed_forward(self.feed_forward_norm(x)), (key, value)
 
 
-class WhisperDecoder(nn.Module):
-    """Whisper's decoder; the output layer is the transposed embedding."""
+class AttentionDecoder(nn.Module, ABC):
+    """Tokens so far to the logits of the next one; a clip's frames are attended to."""
 
-    def __init__(self, size: WhisperSize) -> None:
+    def __init__(
+        self, vocab_size: int, width: int, layers: Sequence[DecoderLayer], epsilon: float = 1e-5
+    ) -> None:
         super().__init__()
-        width = size.width
-        self.embedding = nn.Embedding(size.vocab_size, width)
-        self.positions = nn.Parameter(torch.zeros(MAX_TOKENS, width))
-        self.layers = nn.ModuleList(
-            DecoderLayer(width, size.num_heads) for _ in range(size.decoder_layers)
-        )
-        self.norm = nn.LayerNorm(width)
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(width, epsilon)
+
+    @abstractmethod
+    def embed(self, tokens: Tensor, seen: int) -> Tensor:
+        """``tokens`` (B, U) after ``seen`` others -> the first layer's input (B, U, D)."""
+
+    @abstractmethod
+    def logits(self, x: Tensor) -> Tensor:
+        """The last layer's output (B, U, D), normed, -> (B, U, V)."""
+
+    def freeze_tokens(self) -> None:
+        """Keep what is known of single tokens: little text would spoil it."""
+        self.embedding.requires_grad_(False)
 
     def start(self, encoded: Tensor, lens: Optional[Tensor] = None) -> DecoderState:
         """The state before the first token, for the encoder's output ``encoded`` (B, F, D).
@@ -93,12 +117,33 @@ class WhisperDecoder(nn.Module):
         seen = 0 if first is None else first[0].shape[2]
         total = seen + tokens.shape[1]
         causal = torch.ones(total, total, dtype=torch.bool, device=tokens.device).tril()[seen:]
-        x = self.embedding(tokens) + self.positions[seen:total]  # (B, U, D)
+        x = self.embed(tokens, seen)  # (B, U, D)
         for index, layer in enumerate(self.layers):
             x, state.text[index] = layer(
                 x, state.audio[index], state.text[index], causal, state.valid
             )
-        return self.norm(x) @ self.embedding.weight.T
+        return self.logits(self.norm(x))
+
+
+class WhisperDecoder(AttentionDecoder):
+    """Whisper's decoder; the output layer is the transposed embedding."""
+
+    def __init__(self, size: WhisperSize) -> None:
+        width = size.width
+        layers = [
+            DecoderLayer(width, size.num_heads, 4 * width, GELU())
+            for _ in range(size.decoder_layers)
+        ]
+        super().__init__(size.vocab_size, width, layers)
+        self.positions = nn.Parameter(torch.zeros(MAX_TOKENS, width))
+
+    def embed(self, tokens: Tensor, seen: int) -> Tensor:
+        """See :class:`AttentionDecoder`."""
+        return self.embedding(tokens) + self.positions[seen : seen + tokens.shape[1]]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """See :class:`AttentionDecoder`."""
+        return x @ self.embedding.weight.T
 
 
 @dataclass
@@ -119,7 +164,7 @@ class DecodingRules:
 
 @torch.no_grad()
 def greedy_search(
-    decoder: WhisperDecoder, encoded: Tensor, rules: DecodingRules, lens: Optional[Tensor] = None
+    decoder: AttentionDecoder, encoded: Tensor, rules: DecodingRules, lens: Optional[Tensor] = None
 ) -> List[List[int]]:
     """Tokens of each clip, without prompt and end: openai-whisper's decoding at temperature 0.
 

@@ -1,7 +1,7 @@
 """Weights of others, read without executing code, into our layers."""
 
 from pathlib import Path
-from typing import Dict, Tuple
+from typing import Dict, Tuple, Union
 
 from torch import Tensor
 
@@ -11,8 +11,13 @@ from ume.nn.e_branchformer import EBranchformerEncoder
 from ume.nn.encoder import Encoder
 from ume.nn.self_supervised import SelfSupervisedEncoder
 from ume.nn.whisper import WhisperEncoder
-from ume.nn.whisper_decoder import WhisperDecoder
-from ume.pretrained.owsm import load_owsm
+from ume.nn.whisper_decoder import AttentionDecoder, WhisperDecoder
+from ume.pretrained.owsm import load_owsm, load_owsm_decoder
+from ume.pretrained.owsm_vocabulary import (
+    OwsmVocabulary,
+    copy_owsm_vocabulary,
+    load_owsm_vocabulary,
+)
 from ume.pretrained.self_supervised import load_self_supervised
 from ume.pretrained.whisper import load_whisper
 from ume.pretrained.whisper_vocabulary import (
@@ -46,25 +51,37 @@ def initialise(encoder: Encoder, source: PathLike = "auto") -> str:
     return sha256
 
 
-def initialise_decoder(
-    decoder: WhisperDecoder, source: PathLike, folder: PathLike
-) -> WhisperVocabulary:
-    """Put Whisper's weights into ``decoder``, and what its tokens mean into ``folder``.
+Vocabulary = Union[WhisperVocabulary, OwsmVocabulary]
+
+
+def initialise_decoder(decoder: AttentionDecoder, source: PathLike, folder: PathLike) -> Vocabulary:
+    """Put pretrained weights into ``decoder``, and what its tokens mean into ``folder``.
 
     Raises:
         UmeError: unreadable weights, weights of another size, or no vocabulary beside them.
     """
-    whisper = load_whisper(source)
+    if isinstance(decoder, WhisperDecoder):
+        whisper = load_whisper(source)
+        path, state, sizes = whisper.path, whisper.decoder, str(whisper.size)
+        copy_vocabulary(path.parent, Path(folder))
+    else:
+        path, size, state = load_owsm_decoder(source)
+        sizes = str(size)
+        copy_owsm_vocabulary(path.parent, Path(folder))
     try:
-        decoder.load_state_dict(whisper.decoder)
-    except RuntimeError as error:
-        first = str(error).splitlines()[-1].strip()
+        decoder.load_state_dict(state)
+    except RuntimeError:
         raise UmeError(
-            f"the decoder in {whisper.path} differs from the model's ({first}); make "
-            "encoder.whisper of the config agree"
+            f"the decoder in {path} is not the model's; make the encoder's config agree: {sizes}"
         ) from None
-    copy_vocabulary(whisper.path.parent, Path(folder))
-    return load_vocabulary(Path(folder))
+    return foundation_vocabulary(folder)
+
+
+def foundation_vocabulary(folder: PathLike) -> Vocabulary:
+    """What :func:`initialise_decoder` has put into ``folder``."""
+    if (Path(folder) / "tokenizer.json").exists():
+        return load_vocabulary(Path(folder))
+    return load_owsm_vocabulary(Path(folder))
 
 
 def read(encoder: Encoder, source: PathLike) -> Tuple[str, Dict[str, Tensor], str]:

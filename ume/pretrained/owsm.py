@@ -1,4 +1,4 @@
-"""OWSM's encoder from an ESPnet checkpoint: a ``.pth`` with its ``config.yaml`` and statistics."""
+"""OWSM from an ESPnet checkpoint: a ``.pth`` with its ``config.yaml`` and statistics."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from ume import compat
 from ume.errors import UmeError
 from ume.files import PathLike, existing, sha256
 from ume.nn.e_branchformer import EBranchformerSize
+from ume.nn.owsm_decoder import OwsmDecoderSize
+from ume.pretrained.whisper import renamed
 
 # What our encoder computes, as ESPnet's config says it, and what ESPnet takes where it is silent.
 EXPECTED: List[Tuple[str, str, Any, Any]] = [
@@ -29,6 +31,29 @@ EXPECTED: List[Tuple[str, str, Any, Any]] = [
     ("encoder_conf", "ffn_activation_type", "swish", "swish"),
     ("encoder_conf", "positionwise_layer_type", "linear", "linear"),
     ("encoder_conf", "qk_norm", False, False),
+]
+DECODER: List[Tuple[str, Any, Any]] = [  # the same of the decoder
+    ("input_layer", "embed", "embed"),
+    ("normalize_before", True, True),
+    ("concat_after", False, False),
+    ("use_output_layer", True, True),
+]
+DECODER_NAMES = [
+    (r"^embed\.0\b", "embedding"),
+    (r"^decoders\b", "layers"),
+    (r"\bself_attn\b", "attention"),
+    (r"\bsrc_attn\b", "cross_attention"),
+    (r"\blinear_q\b", "query"),
+    (r"\blinear_k\b", "key"),
+    (r"\blinear_v\b", "value"),
+    (r"\blinear_out\b", "out"),
+    (r"\bnorm1\b", "attention_norm"),
+    (r"\bnorm2\b", "cross_attention_norm"),
+    (r"\bnorm3\b", "feed_forward_norm"),
+    (r"\bw_1\b", "0"),
+    (r"\bw_2\b", "2"),
+    (r"^after_norm\b", "norm"),
+    (r"^output_layer\b", "output"),
 ]
 SUBSAMPLING = {"conv2d": 4, "conv2d2": 2}  # ESPnet's input_layer
 
@@ -67,6 +92,41 @@ def load_owsm(source: PathLike) -> Owsm:
     mean, std = statistics(state, config, path)
     encoder.update({"features.mean": mean.float(), "features.std": std.float()})
     return Owsm(path, sha256(path), size, encoder)
+
+
+def load_owsm_decoder(source: PathLike) -> Tuple[Path, OwsmDecoderSize, Dict[str, Tensor]]:
+    """Where the decoder of an OWSM model was read from, its sizes, and its state in fp32.
+
+    ``source`` is as for :func:`load_owsm`.
+
+    Raises:
+        UmeError: missing or truncated file; another kind of decoder than OWSM's.
+    """
+    path = checkpoint_file(existing(source))
+    config_file = existing(path.with_name("config.yaml"))
+    config = yaml.safe_load(config_file.read_text())
+    if config.get("decoder") != "transformer":
+        raise UmeError(f"{config_file}: decoder is {config.get('decoder')!r}, not transformer")
+    given = config.get("decoder_conf") or {}
+    for key, expected, default in DECODER:
+        if given.get(key, default) != expected:
+            raise UmeError(
+                f"{config_file}: decoder_conf.{key} is {given[key]!r}; {expected!r} is supported"
+            )
+    if not config.get("token_list"):
+        raise UmeError(f"{config_file} has no token_list; give the whole config of an OWSM model")
+    state = {
+        name.removeprefix("decoder."): value.float()
+        for name, value in compat.load_state(path).items()
+        if name.startswith("decoder.")
+    }
+    size = OwsmDecoderSize(
+        num_layers=given.get("num_blocks", 6),
+        num_heads=given.get("attention_heads", 4),
+        feed_forward=given.get("linear_units", 2048),
+        vocab_size=len(config["token_list"]),
+    )
+    return path, size, renamed(state, DECODER_NAMES)
 
 
 def checkpoint_file(path: Path) -> Path:

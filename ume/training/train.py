@@ -30,7 +30,7 @@ from ume.errors import UmeError
 from ume.files import existing, write_json, write_text
 from ume.losses.joint import JointLoss
 from ume.models.files import FOUNDATION, take_parts
-from ume.models.ume import UME, Guide, UMEConfig
+from ume.models.ume import UME, Guide, UMEConfig, heads_heard
 from ume.pretrained import initialise, initialise_decoder
 from ume.stage import lock_folder
 from ume.training.checkpoint import (
@@ -493,15 +493,8 @@ def check(config: Config) -> None:
         raise UmeError(f"--average {config.average}: give last or best")
     if config.patience and config.average == "last":
         raise UmeError("with --patience a run has no known end; give --average best as well")
-    loss = config.model.loss
-    voices = config.model.asr.differentiate_by == "voices" and loss.asr > 0
-    taken = bool(config.initialize_from) and "separation" in config.initialize_parts
-    if voices and loss.separation == 0 and config.asr_steps < config.steps and not taken:
-        raise UmeError(
-            "the recogniser would hear voices that nothing learns to separate: give "
-            "--model.loss.separation a weight, take the part separation from another model, set "
-            "--model.asr.differentiate_by encoders, or --asr_steps as large as --steps"
-        )
+    if config.model.loss.asr > 0 and config.asr_steps < config.steps:
+        check_heads_heard(config)
     if config.model.asr.foundation_decoder and not config.encoder_weights:
         raise UmeError("asr.foundation_decoder needs --encoder_weights: its own are there, too")
     if config.precision not in ("float32", "bf16", "fp16"):
@@ -512,6 +505,18 @@ def check(config: Config) -> None:
         raise UmeError("--precision bf16 on a CPU needs torch 2 (utils/setup.sh --stack torch2)")
     if min(config.keep_best, config.accumulate) < 1:
         raise UmeError("--keep_best and --accumulate must be at least 1")
+
+
+def check_heads_heard(config: Config) -> None:
+    """One line for a recogniser that would go by a head that has learned nothing."""
+    taken = config.initialize_parts if config.initialize_from else []
+    for task in sorted(heads_heard(config.model.asr)):
+        if getattr(config.model.loss, task) == 0 and task not in taken:
+            raise UmeError(
+                f"the recogniser would go by a head of {task} that nothing trains: give "
+                f"--model.loss.{task} a weight, take the part {task} from another model, set "
+                "--model.asr.differentiate_by encoders, or --asr_steps as large as --steps"
+            )
 
 
 def check_same_run(config: Config, folder: Path) -> None:

@@ -1,0 +1,56 @@
+"""A filterbank at 8 kHz for audio that is kept at 16 kHz, as corpora of telephone bandwidth are."""
+
+from typing import Tuple
+
+import torch
+from scipy.signal import firwin
+from torch import Tensor, nn
+
+from ume.nn.filterbank import Filterbank
+
+HALF_WIDTH = 20  # taps on each side, and Kaiser's 5.0: scipy.signal.resample_poly's own filter
+
+
+class HalfRate(nn.Module):
+    """Halves the rate, hands over to ``inner``, and doubles the rate of what comes back.
+
+    It has :class:`Filterbank`'s interface; its ``stride`` is in samples of 16 kHz. Nothing above
+    4 kHz passes.
+    """
+
+    taps: Tensor
+
+    def __init__(self, inner: Filterbank) -> None:
+        super().__init__()
+        self.inner = inner
+        self.num_features, self.num_masks = inner.num_features, inner.num_masks
+        self.stride = 2 * inner.stride
+        taps = firwin(2 * HALF_WIDTH + 1, 0.5, window=("kaiser", 5.0))
+        self.register_buffer("taps", torch.from_numpy(taps).float(), persistent=False)
+
+    def down(self, audio: Tensor) -> Tensor:
+        """(N, T) -> (N, ceil(T / 2)), every other sample of the filtered audio."""
+        odd = audio.shape[1] % 2  # the window of the last sample that is kept ends here
+        padded = nn.functional.pad(audio, (HALF_WIDTH, HALF_WIDTH - 1 + odd))
+        return padded.unfold(1, len(self.taps), 2) @ self.taps.to(audio.dtype)
+
+    def up(self, audio: Tensor, num_samples: int) -> Tensor:
+        """(N, ceil(T / 2)) -> (N, T): zeros between the samples, filtered away."""
+        taps = 2 * self.taps.to(audio.dtype)
+        reach = HALF_WIDTH // 2
+        even = nn.functional.pad(audio, (reach, reach)).unfold(1, 2 * reach + 1, 1) @ taps[::2]
+        between = nn.functional.pad(audio, (reach - 1, reach)).unfold(1, 2 * reach, 1) @ taps[1::2]
+        return torch.stack([even, between], dim=2).flatten(1)[:, :num_samples]
+
+    def encode(self, audio: Tensor) -> Tuple[Tensor, Tensor]:
+        """See :class:`Filterbank`."""
+        return self.inner.encode(self.down(audio))
+
+    def strength(self, audio: Tensor) -> Tensor:
+        """See :class:`Filterbank`."""
+        return self.inner.strength(self.down(audio))
+
+    def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
+        """See :class:`Filterbank`."""
+        sources = self.inner.decode(spectrum, masks, -(-num_samples // 2))  # (B, S, T / 2)
+        return self.up(sources.flatten(0, 1), num_samples).unflatten(0, sources.shape[:2])
