@@ -221,15 +221,15 @@ class UME(nn.Module):
     ) -> Conditions:
         """What the other heads, or the truth, say of each speaker at the encoder's frames."""
         frames, shift = encoded.layers.shape[2], encoded.frame_shift
-        found = Conditions()
-        if output.activity_logits is not None:
+        found, heads = Conditions(), heads_heard(self.config.asr)
+        if "diarization" in heads and output.activity_logits is not None:
             activity = output.activity_logits.detach().sigmoid()  # (B, F_a, S)
             if guide is not None:
                 activity = guide.activity
             ratio = self.diarization.frame_shift / shift
             activity = change_rate(activity, output.activity_lens, frames, ratio)  # (B, F', S)
             found.classes = frame_classes(activity.transpose(1, 2)).flatten(0, 1)
-        if output.masks is not None:
+        if "separation" in heads and output.masks is not None:
             masks = output.masks.detach() if guide is None else self.ratio_masks(guide.sources)
             lens = self.separation.frame_lens(audio_lens).repeat_interleave(masks.shape[1])
             ratio = self.separation.frame_shift / shift
