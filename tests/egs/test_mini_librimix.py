@@ -126,13 +126,13 @@ def test_hypotheses_and_scores_of_every_set(recipe: Recipe, name: str) -> None:
 
 
 def figures(results: Path) -> Dict[str, Dict[str, List[str]]]:
-    """RESULTS.md as set -> ``figure | system`` -> cells of all, opposite-sex and same-sex."""
+    """RESULTS.md as set -> ``figure | system`` -> cells of all, opposite-sex, same-sex, ..."""
     found: Dict[str, Dict[str, List[str]]] = {}
     for line in results.read_text().splitlines():
         if line.startswith("### "):
             rows = found.setdefault(line[4:], {})
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if line.startswith("| ") and len(cells) == 6:
+        if line.startswith("| ") and len(cells) in (6, 8):  # 8: by the number of speakers, too
             rows[" | ".join(cells[:2])] = cells[3:]
     return found
 
@@ -142,6 +142,8 @@ def test_results_has_every_figure(recipe: Recipe) -> None:
     text = (recipe.exp / "RESULTS.md").read_text()
     assert "not run" not in text and "95 % intervals" in text
     tables = figures(recipe.exp / "RESULTS.md")
+    by_number = recipe.num_speakers == "2,3"
+    assert ("2 speakers<br>3 mixtures" in text and "3 speakers<br>3 mixtures" in text) == by_number
     planned = [
         f"DER, collar {collar} s | {row}"
         for collar in ("0", "0.25")
@@ -184,7 +186,7 @@ def test_manifests_and_scores_depend_on_the_seed_alone(results: Results, other: 
     expected = theirs.manifests()
     found = ours.manifests()
     for path in set(expected) - set(found):
-        assert path.startswith("mix3/")
+        assert path.startswith("mix2+3/")
     for path, content in found.items():
         assert content == expected[path], path
     model = "model.safetensors"

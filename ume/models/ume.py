@@ -88,10 +88,10 @@ class UMEOutput:
     activity_lens: Tensor  # (B,), frames of activity
     activity_logits: Optional[Tensor] = None  # (B, F_a, S)
     sources: Optional[Tensor] = None  # (B, S, T)
-    masks: Optional[Tensor] = None  # (B, S, F_m, C), that the sources were made with
     ctc_log_probs: Optional[Tensor] = None  # (B, S, F, V)
     word_states: Optional[Tensor] = None  # (B, S, F, W), for the attention decoder if there is one
     guided: bool = False  # words are of voices that were given, in the references' order
+    masks: Optional[Tensor] = None  # (B, S, F_m, C), that the sources were made with
 
 
 class UME(nn.Module):

@@ -1,11 +1,9 @@
 """Learning rate over the steps, and parameter groups."""
 
 import math
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from torch import nn
-
-from ume.models.ume import UME
 
 
 def rate_at(step: int, steps: int, warmup: int, final: float = 0.01) -> float:
@@ -21,14 +19,17 @@ def rate_at(step: int, steps: int, warmup: int, final: float = 0.01) -> float:
 
 
 def parameter_groups(
-    model: UME, encoder_rate: float, rate: float, weight_decay: float
+    model: nn.Module,
+    encoder_rate: float,
+    rate: float,
+    weight_decay: float,
+    pretrained: Tuple[str, ...] = ("encoder.",),
 ) -> List[Dict[str, Any]]:
     """Two rates, for what is pretrained and for the rest; biases, norms and scalars do not decay.
 
-    Pretrained are the encoder, and its own decoder if the model has that.
+    ``pretrained`` are beginnings of names: of the encoder, and of its own decoder where there is
+    one.
     """
-    foundation = model.config.asr.foundation_decoder
-    pretrained = ("encoder.", "asr.decoder.") if foundation else ("encoder.",)
     groups: Dict[Any, List[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

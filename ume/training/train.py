@@ -205,8 +205,12 @@ class Trainer:
             name: value.to(torch.float64, copy=True)
             for name, value in self.model.state_dict().items()
         }
+        foundation = config.model.asr.foundation_decoder
+        pretrained = ("encoder.", "asr.decoder.") if foundation else ("encoder.",)
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.encoder_rate, config.rate, config.weight_decay),
+            parameter_groups(
+                self.model, config.encoder_rate, config.rate, config.weight_decay, pretrained
+            ),
             betas=(0.9, 0.98),
         )
         self.data = TrainingData(
