@@ -20,7 +20,7 @@ joint=$recipe/conf/words/$form.yaml
 [[ -f $joint ]] || die "option --form: there is no $joint"
 
 "$recipe/run.sh" "$@" --stop-stage 3
-separation= diarization= together=
+separation='' diarization='' together=''
 for seed in $seeds; do
   for name in "$form" single-separation single-diarization; do
     overlay=$recipe/conf/ablations/$name.yaml
