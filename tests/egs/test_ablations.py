@@ -44,7 +44,8 @@ def test_one_thing_changes_and_the_table_compares_and_words_may_come_first(tmp_p
     assert "### test_max" in table and "### test_min" in table
     assert "| unchanged |" in table and "all, 6 mixtures" in table
     row = next(line for line in table.splitlines() if line.startswith("| single-diarization |"))
-    assert re.search(r"\d \(", row) and row.endswith("| not run | not run |")  # a difference in DER alone
+    # a difference in DER alone
+    assert re.search(r"\d \(", row) and row.endswith("| not run | not run |")
 
     first = tmp_path / "first.yaml"
     first.write_text("model: {loss: {diarization: 0.0, separation: 0.0, asr: 1.0}}\nsteps: 4\n")

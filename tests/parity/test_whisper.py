@@ -14,6 +14,7 @@ from ume.inference.transcribe import Transcriber
 from ume.nn.encoders import EncoderConfig, build_encoder
 from ume.pretrained import initialise
 from ume.pretrained.whisper import Whisper, load_whisper
+from ume.pretrained.whisper_vocabulary import load_vocabulary
 
 TOLERANCE = 1e-3
 CLIPS = 12
@@ -114,3 +115,14 @@ def test_transcripts_equal_openais(ours: Whisper, theirs: Any, speech: List[np.n
     found = Transcriber(ours.path)(speech)
     assert found == expected
     assert sum(len(text.split()) for text in found) > 5 * CLIPS
+
+
+def test_tokens_equal_openais() -> None:
+    from whisper.tokenizer import get_tokenizer
+
+    peer = get_tokenizer(multilingual=False)
+    vocabulary = load_vocabulary(load_whisper().path.parent)
+    assert vocabulary.rules.prompt == [peer.sot, peer.no_timestamps]
+    words = "MISTER QUILTER'S THE APOSTLE O'CLOCK WE'LL I'VE ANTIDISESTABLISHMENTARIANISM 1920 CAFÉ"
+    for text in (words, *words.split()):
+        assert vocabulary.encode(text) == peer.encode(" " + text.lower())
