@@ -21,7 +21,8 @@ def exp(tmp_path: Path) -> Path:
     test_set = make_test_set(tmp_path / "data", size=3)
     score(ScoreConfig(str(test_set.cuts), str(test_set.hyp / "separated"), str(test_set.hyp)))
     exp = test_set.hyp.parent
-    (exp / "command.sh").write_text("#!/usr/bin/env bash\nume train --conf conf/ume.yaml\n")
+    command = f"ume train --conf conf/ume.yaml --exp {Path.cwd()}/exp/a"
+    (exp / "command.sh").write_text(f"#!/usr/bin/env bash\n{command}\n")
     (exp / "config.yaml").write_text("seed: 3\nsteps: 10\n")
     (exp / "env.json").write_text(json.dumps({"python": "3.11.7", "cores": 2}))
     (exp / "train.json").write_text(json.dumps({"steps": 10, "parameters": 1234}))
@@ -39,7 +40,7 @@ def test_results(exp: Path) -> None:
     assert "| cpWER, 1best | mixture | % | 100.0 [100.0, 100.0] |" in text
     assert "not run: there is no test_min/scores.json" in text
     for line in (
-        "- command: `ume train --conf conf/ume.yaml`",
+        "- command: `ume train --conf conf/ume.yaml --exp exp/a`",
         "- seed: 3",
         "- trained with: python 3.11.7, cores 2",
         "- training: steps 10, parameters 1234",

@@ -20,7 +20,8 @@ def making(exp: Path) -> str:
 def _facts(exp: Path) -> Iterator[Tuple[str, str]]:
     command = exp / "command.sh"
     if command.exists():
-        lines = [ln for ln in command.read_text().splitlines() if ln and not ln.startswith("#")]
+        text = command.read_text().replace(f"{Path.cwd()}/", "")  # where somebody's folders are
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         yield "command", "; ".join(f"`{line}`" for line in lines)
     config = exp / "config.yaml"
     if config.exists():
