@@ -66,6 +66,8 @@ class Config:
     """Experiment folder whose averaged model is the start of the parts named below."""
     initialize_parts: List[str] = field(default_factory=lambda: ["encoder", "rwse", "asr"])
     """Parts that start from that model: encoder, rwse, diarization, separation, asr."""
+    train_parts: List[str] = field(default_factory=lambda: ["train"])
+    """Parts of the mixture folder to train on, together."""
     train_modes: List[str] = field(default_factory=lambda: ["max", "part"])
     """Mixture modes to train on, together."""
     remix: bool = False
@@ -215,6 +217,7 @@ class Trainer:
         )
         self.data = TrainingData(
             config.data,
+            config.train_parts,
             config.train_modes,
             config.max_duration,
             config.asr_longest,
