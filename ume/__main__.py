@@ -22,6 +22,9 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "stage": ("ume.stage", "run a command unless its inputs and options are unchanged"),
     "prepare-embedded": ("ume.corpora.embedded", "synthesise the embedded corpus"),
     "prepare-librispeech": ("ume.corpora.librispeech", "manifests of a LibriSpeech-layout corpus"),
+    "create-librimix-metadata": ("ume.mixing.create_metadata", "LibriMix's CSVs by its own rules"),
+    "prepare-librispeechmix": ("ume.mixing.librispeechmix", "LibriSpeechMix's published lists"),
+    "prepare-sparselibrimix": ("ume.mixing.sparselibrimix", "SparseLibriMix's published sets"),
     "simulate": ("ume.mixing.simulate", "mixture metadata and virtual mixture cuts"),
     "validate": ("ume.dataset.validate", "check a manifest of mixture cuts"),
     "prepare-lang": ("ume.decoding.lang", "tokens, lexicon, L, G and HLG"),
@@ -45,7 +48,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
 def usage() -> str:
     """The list of verbs."""
     lines = ["usage: ume VERB [--config FILE.yaml] [--option value ...]", "", "verbs:"]
-    lines += [f"  {verb:<20} {text}" for verb, (_, text) in VERBS.items()]
+    lines += [f"  {verb:<24} {text}" for verb, (_, text) in VERBS.items()]
     lines += [
         "",
         "ume VERB --help lists the options of a verb; --print_config prints them as YAML.",

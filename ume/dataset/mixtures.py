@@ -18,7 +18,7 @@ from ume.audio import load_audio, resample
 from ume.dataset.batch import Example
 from ume.errors import UmeError
 from ume.files import PathLike, existing
-from ume.mixing.cuts import activity_frames, speech_segments
+from ume.mixing.cuts import activity_frames, joined_speech, joined_text
 
 SEX_PAIRS = ("all", "opposite", "same")
 
@@ -71,34 +71,37 @@ def load_example(
 ) -> Example:
     """The samples [``start``, ``stop``) of a mixture cut, and only those are decoded.
 
-    Sources are the tracks that have a supervision; what has none (noise) is in the mixture only.
-    A window has no words, since it cuts them anywhere. ``frame_shift`` (s) is the activity's.
-    Samples are of ``rate`` Hz, whatever the cut's own rate is.
+    A source is the sum of the tracks of one speaker, its utterances; a track without a supervision
+    (noise) is in the mixture only. A window has no words, since it cuts them anywhere.
+    ``frame_shift`` (s) is the activity's. Samples are of ``rate`` Hz, whatever the cut's own rate
+    is.
     """
     stop = num_samples(cut, rate) if stop is None else stop
     whole = (start, stop) == (0, num_samples(cut, rate))
     begin, end = start / rate, stop / rate  # seconds
     mixture = np.zeros(stop - start, dtype=np.float32)  # (T,)
-    sources: List[np.ndarray] = []
-    supervisions: List[SupervisionSegment] = []
+    sources: Dict[str, np.ndarray] = {}
+    utterances: Dict[str, List[SupervisionSegment]] = {}
     for track in tracks_of(cut):
         audio = load_track(track, start, stop, rate)  # (T,)
         mixture += audio
-        if track.cut.supervisions:
-            sources.append(audio)
-            supervisions.append(track.cut.supervisions[0].with_offset(track.offset))
+        for supervision in track.cut.supervisions:
+            speaker = supervision.speaker
+            sources[speaker] = sources[speaker] + audio if speaker in sources else audio
+            utterances.setdefault(speaker, []).append(supervision.with_offset(track.offset))
     samples = round((end - begin) * SAMPLING_RATE)
     activity = np.zeros((num_frames(samples, frame_shift), len(sources)), dtype=bool)  # (F, S)
-    for s, supervision in enumerate(supervisions):
-        shifted = [(b - begin, e - begin) for b, e in speech_segments(supervision)]
+    for s, own in enumerate(utterances.values()):
+        own.sort(key=lambda supervision: supervision.start)
+        shifted = [(b - begin, e - begin) for b, e in joined_speech(own)]
         activity[:, s] = segments_to_frames(shifted, samples, frame_shift)
     return Example(
         id=cut.id,
         audio=mixture,
-        sources=np.stack(sources),
+        sources=np.stack(list(sources.values())),
         activity=activity,
-        texts=[supervision.text if whole else None for supervision in supervisions],
-        speakers=[supervision.speaker for supervision in supervisions],
+        texts=[joined_text(own) if whole else None for own in utterances.values()],
+        speakers=list(sources),
         frame_shift=frame_shift,
     )
 

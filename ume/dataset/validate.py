@@ -15,6 +15,7 @@ from ume.audio import load_audio
 from ume.dataset.mixtures import num_samples, read_cuts, tracks_of
 from ume.errors import UmeError
 from ume.files import existing, read_json
+from ume.mixing.cuts import talks_over_itself, utterances
 
 SAMPLE = 1 / SAMPLING_RATE  # tolerance of times, seconds
 LEAST_BIT = 2**-15  # tolerance of audio: 1 LSB of 16 bits
@@ -88,9 +89,9 @@ def check_cut(cut: Cut) -> Iterator[str]:
         yield "a track has more than one supervision"
     if not cut.supervisions:
         yield "it has no supervision"
-    speakers = [supervision.speaker for supervision in cut.supervisions]
-    if len(set(speakers)) < len(speakers):
-        yield f"speaker {max(speakers, key=speakers.count)} is there twice"
+    for speaker, own in utterances(cut).items():
+        if talks_over_itself(own):
+            yield f"speaker {speaker} is there twice at a time"
     for supervision in cut.supervisions:
         if supervision.gender not in ("F", "M"):
             yield f"supervision {supervision.id} has gender {supervision.gender!r}, not F or M"
@@ -129,21 +130,21 @@ def check_headers(cut: Cut, known: Dict[str, Optional[str]]) -> Iterator[str]:
         recording = track.cut.recording
         path = str(recording.sources[0].source)
         if path not in known:
-            known[path] = header_fault(path, recording.num_samples)
+            known[path] = header_fault(path, recording.num_channels, recording.num_samples)
         if known[path]:
             yield str(known[path])
 
 
-def header_fault(path: str, samples: int) -> Optional[str]:
+def header_fault(path: str, channels: int, samples: int) -> Optional[str]:
     """What is wrong with an audio file, if anything."""
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError:
         return f"{path} is missing or no audio"
-    if (info.samplerate, info.channels, info.frames) != (SAMPLING_RATE, 1, samples):
+    if (info.samplerate, info.channels, info.frames) != (SAMPLING_RATE, channels, samples):
         return (
             f"{path} has {info.frames} samples, {info.samplerate} Hz, "
-            f"{info.channels} channel(s), not {samples}, {SAMPLING_RATE}, 1"
+            f"{info.channels} channel(s), not {samples}, {SAMPLING_RATE}, {channels}"
         )
     return None
 

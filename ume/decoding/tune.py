@@ -13,6 +13,7 @@ from ume.decoding import decode, streams
 from ume.decoding.shards import Shards
 from ume.errors import UmeError
 from ume.files import existing, write_json
+from ume.mixing.cuts import joined_text, utterances
 
 PENALTIES = (0.0, 1.0, 2.0, 3.0, 4.0)  # nats
 
@@ -39,7 +40,7 @@ def search(config: Config) -> Dict[float, ErrorRate]:
     """cpWER at every penalty."""
     cuts = read_cuts(config.cuts)[: config.recordings]
     references = {
-        cut.id: {s.speaker: s.text for s in cut.supervisions}
+        cut.id: {speaker: joined_text(own) for speaker, own in utterances(cut).items()}
         for cut in cuts
         if all(s.text for s in cut.supervisions)
     }
