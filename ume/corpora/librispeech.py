@@ -187,6 +187,14 @@ def read_header(path: Path) -> "soundfile._SoundFileInfo":
 
 def read_audio(path: Path, num_samples: int) -> np.ndarray:
     """All samples (T,); :class:`UmeError` if they are cut short, silent or not finite."""
+    audio = read_samples(path, num_samples)
+    if np.abs(audio).max(initial=0.0) < SILENT:
+        raise UmeError(f"{path} is silent; remove it")
+    return audio
+
+
+def read_samples(path: Path, num_samples: int) -> np.ndarray:
+    """All samples (T,); :class:`UmeError` if they are cut short or not finite."""
     try:
         audio, _ = soundfile.read(path, dtype="float32")
     except soundfile.LibsndfileError:
@@ -195,6 +203,4 @@ def read_audio(path: Path, num_samples: int) -> np.ndarray:
         raise UmeError(f"{path} is truncated; restore or remove it")
     if not np.isfinite(audio).all():
         raise UmeError(f"{path} holds NaN or infinite samples; restore or remove it")
-    if np.abs(audio).max(initial=0.0) < SILENT:
-        raise UmeError(f"{path} is silent; remove it")
     return audio
