@@ -29,6 +29,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "detect-speech": ("ume.corpora.speech", "speech of every file of a corpus, by the VAD"),
     "prepare-speakers": ("ume.corpora.speakers", "manifests of speaker/session/*.flac"),
     "simulate": ("ume.mixing.simulate", "mixture metadata and virtual mixture cuts"),
+    "simulate-conversations": ("ume.mixing.conversations", "speakers who take turns"),
     "validate": ("ume.dataset.validate", "check a manifest of mixture cuts"),
     "prepare-lang": ("ume.decoding.lang", "tokens, lexicon, L, G and HLG"),
     "train": ("ume.training.train", "train a model"),

@@ -42,19 +42,24 @@ def mixture_cut(
 
 
 def source_cut(
-    name: str, recording: Recording, supervision: SupervisionSegment, gain: float, duration: float
+    name: str,
+    recording: Recording,
+    supervision: SupervisionSegment,
+    gain: float,
+    duration: float,
+    start: float = 0.0,
 ) -> MonoCut:
-    """The first ``duration`` seconds of an utterance, scaled by ``gain``.
+    """``duration`` seconds of an utterance from ``start`` on, scaled by ``gain``.
 
     Words that are cut are taken out: the text becomes None unless all speech is inside.
     """
     speech = speech_segments(supervision)
-    whole = not speech or speech[-1][1] <= duration
-    inside = supervision.trim(end=duration)
+    whole = not speech or (start <= speech[0][0] and speech[-1][1] <= start + duration)
+    inside = supervision.with_offset(-start).trim(end=duration)
     items = [item for item in inside.alignment["speech"] if item.duration > 0]
     return MonoCut(
         id=name,
-        start=0.0,
+        start=start,
         duration=duration,
         channel=0,
         recording=recording.perturb_volume(gain, affix_id=False),
