@@ -66,15 +66,15 @@ def draw_lists(
     rest = sorted(set(subsets) - test)
     for index, sex in enumerate("FM"):
         of_sex = [speaker for speaker in rest if sexes[speaker] == sex]
-        order = np.random.default_rng([seed, index]).permutation(of_sex).tolist()
-        for part, count in wanted.items():
-            taken = (count + 1 - index) // 2
-            members[part] += order[:taken]
-            order = order[taken:]
-        if not order:
+        shares = {part: (count + 1 - index) // 2 for part, count in wanted.items()}
+        if sum(shares.values()) > len(of_sex):
             raise UmeError(
                 f"{len(of_sex)} speakers of sex {sex} are too few for --dev-speakers "
                 f"{dev_speakers} and --test-speakers {test_speakers}; give fewer, or --speakers"
             )
+        order = np.random.default_rng([seed, index]).permutation(of_sex).tolist()
+        for part, share in shares.items():
+            members[part] += order[:share]
+            order = order[share:]
         members["train"] += order
     return members
