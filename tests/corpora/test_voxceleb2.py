@@ -274,3 +274,15 @@ def test_real_speech(shared: Path, tmp_path: Path) -> None:
             assert supervision.end == pytest.approx(items[-1].end, abs=1e-6)
             share = sum(item.duration for item in items) / supervision.duration
             assert 0.6 < share <= 1.0
+
+
+def test_the_script_goes_from_m4a_to_manifests_and_skips_what_is_done(
+    voxceleb2_corpus: Path, tmp_path: Path, root: Path
+) -> None:
+    command = [root / "local/prepare_voxceleb2.sh", "--dev-speakers", "2", "--min-speech", "1",
+               "--nj", "1", voxceleb2_corpus, tmp_path / "a b/flac", tmp_path / "a b/corpus"]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    assert read_json(tmp_path / "a b/corpus/about.json")["parts"]["test"]["num_utterances"] == 6
+    again = subprocess.run(command, check=True, capture_output=True, text=True)
+    stages = again.stdout.splitlines()
+    assert len(stages) == 5 and all("done already" in line for line in stages)
