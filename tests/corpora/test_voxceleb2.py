@@ -279,10 +279,11 @@ def test_real_speech(shared: Path, tmp_path: Path) -> None:
 def test_the_script_goes_from_m4a_to_manifests_and_skips_what_is_done(
     voxceleb2_corpus: Path, tmp_path: Path, root: Path
 ) -> None:
+    folder = tmp_path / "a b"
     command = [root / "local/prepare_voxceleb2.sh", "--dev-speakers", "2", "--min-speech", "1",
-               "--nj", "1", voxceleb2_corpus, tmp_path / "a b/flac", tmp_path / "a b/corpus"]  # fmt: skip
+               "--nj", "1", voxceleb2_corpus, folder / "flac", folder / "corpus"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
-    assert read_json(tmp_path / "a b/corpus/about.json")["parts"]["test"]["num_utterances"] == 6
+    assert read_json(folder / "corpus/about.json")["parts"]["test"]["num_utterances"] == 6
     again = subprocess.run(command, check=True, capture_output=True, text=True)
     stages = again.stdout.splitlines()
     assert len(stages) == 5 and all("done already" in line for line in stages)

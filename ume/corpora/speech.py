@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import List
 
 from ume.activity import detect_speech
-from ume.corpora.librispeech import read_header, read_samples
+from ume.corpora.reading import read_header, read_samples
 from ume.corpora.shares import share, write_share
 from ume.errors import UmeError
 from ume.files import existing
