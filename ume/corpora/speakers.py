@@ -1,7 +1,6 @@
 """Manifests of a corpus without words, ``[<subset>/]<speaker>/<session>/*.flac``: who, and when."""
 
 import csv
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Set
@@ -9,7 +8,7 @@ from typing import Any, Dict, List, Optional, Set
 from ume.corpora.folder import Utterance, write_data_folder
 from ume.corpora.librispeech import read_sexes
 from ume.corpora.shares import read_shares
-from ume.corpora.speaker_lists import draw_lists, read_lists, write_lists
+from ume.corpora.speaker_lists import Lists, draw_lists, read_lists, write_lists
 from ume.corpora.speech import File, find_files
 from ume.errors import UmeError
 from ume.files import atomic_folder, existing
@@ -45,31 +44,21 @@ class Config:
 def main(config: Config) -> None:
     """Write the data folder; nothing is left behind on failure."""
     corpus = existing(config.corpus)
-    files = find_files(corpus)
+    files = {str(file.path.relative_to(corpus)): file for file in find_files(corpus)}
     sexes = read_table(corpus)
-    subsets: Dict[str, Set[str]] = {}
-    for file in files:
-        subsets.setdefault(file.speaker, set()).add(file.subset)
-    unknown = sorted(set(subsets) - set(sexes))
-    if unknown:
-        raise UmeError(f"{corpus}: no sex is known of speaker {unknown[0]}; add it to the table")
-    if config.speakers:
-        lists = read_lists(config.speakers, set(subsets))
-    else:
-        lists = draw_lists(subsets, sexes, config.dev_speakers, config.test_speakers, config.seed)
+    lists = choose_speakers(config, list(files.values()), sexes)
     found = read_shares(config.speech, MADE_BY)
-    names = {str(file.path.relative_to(corpus)): file for file in files}
-    changed = sorted(set(names) ^ set(found))
+    changed = sorted(set(files) ^ set(found))
     if changed:
         raise UmeError(f"{config.speech} is of other files ({changed[0]}); run {MADE_BY} again")
     part_of = {speaker: part for part, speakers in lists.items() for speaker in speakers}
     parts: Dict[str, List[Utterance]] = {part: [] for part in lists}
-    short: Counter = Counter()
-    for name, file in names.items():
+    short = dict.fromkeys(lists, 0)
+    for name, file in files.items():
         part = part_of.get(file.speaker)
+        num_samples, speech = found[name]
         if part is None:
             continue
-        num_samples, speech = found[name]
         if sum(end - start for start, end in speech) < config.min_speech:
             short[part] += 1
         else:
@@ -83,11 +72,26 @@ def main(config: Config) -> None:
         "seed": config.seed,
         "speakers": config.speakers,
         "min_speech": config.min_speech,
-        "too_short": dict(sorted(short.items())),
+        "too_short": short,
     }
     with atomic_folder(config.output) as folder:
         write_data_folder(folder, parts, about)
         write_lists(folder, lists)
+
+
+def choose_speakers(config: Config, files: List[File], sexes: Dict[str, str]) -> Lists:
+    """The speakers of each part, from lists or by seed; every speaker's sex must be known."""
+    subsets: Dict[str, Set[str]] = {}
+    for file in files:
+        subsets.setdefault(file.speaker, set()).add(file.subset)
+    unknown = sorted(set(subsets) - set(sexes))
+    if unknown:
+        raise UmeError(
+            f"{config.corpus}: no sex is known of speaker {unknown[0]}; add it to the table"
+        )
+    if config.speakers:
+        return read_lists(config.speakers, set(subsets))
+    return draw_lists(subsets, sexes, config.dev_speakers, config.test_speakers, config.seed)
 
 
 def utterance(file: File, gender: str, num_samples: int, speech: List[Any]) -> Utterance:

@@ -97,12 +97,13 @@ def convert(files: List[File], output: Path) -> Dict[str, str]:
     One broken file spoils the whole run: then each half is converted on its own.
     """
     output.mkdir(parents=True, exist_ok=True)
+    states = [file.source.stat() for file in files]  # before: a source may change meanwhile
     with tempfile.TemporaryDirectory(prefix=PART, dir=output) as folder:
         made = [Path(folder) / f"{number}.flac" for number in range(len(files))]
         fault = run_ffmpeg([file.source for file in files], made)
         if not fault:
-            for file, path in zip(files, made):
-                shutil.copystat(file.source, path)
+            for file, path, state in zip(files, made, states):
+                os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
                 file.target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, file.target)
             return {}
