@@ -451,7 +451,8 @@ class Trainer:
         for task, value in loss.tasks.items() if shared else ():
             gradients = torch.autograd.grad(value, shared, retain_graph=True, allow_unused=True)
             parts = [gradient.norm() for gradient in gradients if gradient is not None]
-            norms[f"train/encoder_norm/{task}"] = float(torch.stack(parts).norm())
+            if parts:  # else the task does not hear the encoder
+                norms[f"train/encoder_norm/{task}"] = float(torch.stack(parts).norm())
         return norms
 
     def guides(self) -> bool:
