@@ -220,26 +220,27 @@ def timings() -> List[str]:
     for conf in TIMED:
         seconds, flops = time_step(load(Experiment(conf, "", SPEAKERS[0])))
         rate = flops / seconds / 1e9
-        lines.append(
-            f"| {conf} | {flops / 1e9:.0f} | {seconds:.2f} | {rate:.0f} | {100 * rate / peak:.0f} % |"
-        )
-    said = f"""\
-**Measured**: forward and backward in float32 on one mixture of {TIMED_SECONDS} s and {SPEAKERS[0]} speakers, median of
-{ROUNDS}; {torch.get_num_threads()} thread(s), torch.mm {peak:.0f} GFLOP/s, other work on the machine not excluded.
-"""
-    return [said, *lines]
+        share = 100 * rate / peak
+        lines.append(f"| {conf} | {flops / 1e9:.0f} | {seconds:.2f} | {rate:.0f} | {share:.0f} % |")
+    return [
+        f"**Measured**: forward and backward in float32 on one mixture of {TIMED_SECONDS} s and",
+        f"{SPEAKERS[0]} speakers, median of {ROUNDS}. {torch.get_num_threads()} thread(s), torch.mm "
+        f"{peak:.0f} GFLOP/s; other work ran on the machine.",
+        "",
+        *lines,
+    ]
 
 
 EXPLAINED = f"""\
 **Counted**: parameters that have a gradient; operations of an update, all its batches, products and
-convolutions alone, forward and backward; *activations*, the bytes that autograd keeps of one batch of
-`max_duration` seconds in the precision of the configuration. Mixtures are {CLIP:g} s long, or as long as
-`crop`, with {TOKENS} tokens of {VOCABULARY} a second and speaker. How: `tests/bench/cost.py`.
+convolutions alone, forward and backward; *activations*, the bytes that autograd keeps of one batch
+of `max_duration` seconds in the precision of the configuration. Mixtures are {CLIP:g} s long, or as
+long as `crop`, with {TOKENS} tokens of {VOCABULARY} a second and speaker.
 
-**Estimated**, on no GPU so far: *memory* is activations and {STATE} bytes for a parameter (weight 4,
+**Estimated**, on no GPU so far: *memory* is activations and {STATE} bytes a parameter (weight 4,
 gradient 4, AdamW 8, running mean in float64 8), without what CUDA, cuDNN and the allocator take for
-themselves. *Hours* of one A100 follow from the operations at an assumed {100 * SHARE:g} % of its published
-{PEAK / 1e12:g} TFLOP/s in bf16, without loading, validation and the optimiser.
+themselves. *Hours* of one A100 follow from the operations at an assumed {100 * SHARE:g} % of its
+published {PEAK / 1e12:g} TFLOP/s in bf16, without loading, validation and the optimiser.
 """
 
 
