@@ -8,8 +8,8 @@ Counted are the multiplications and additions (two operations for a pair) of all
 convolutions in the forward and backward pass of the loss that ``ume train`` computes, and the bytes
 of what autograd keeps between the two, in the configuration's precision. Both are polynomials of
 degree 2 in the length of a clip (attention) and of degree 1 in the number of encoder layers: they
-are counted on one clip of 0.4, 0.8 and 1.2 s with one and two layers, and extended. All that is said of
-a GPU follows from these counts by the assumptions below.
+are counted on one clip of 0.4, 0.8 and 1.2 s with one and two layers, and extended. All that is
+said of a GPU follows from these counts by the assumptions below.
 """
 
 import argparse
