@@ -19,7 +19,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Set, Tuple
 
 import numpy as np
 import torch
@@ -38,9 +38,7 @@ CONF = Path(__file__).resolve().parents[2] / "egs" / "librimix" / "conf"
 OVERLAID = "ume_owsm_medium"  # the configuration that overlays are counted on
 SPEAKERS = (2, 3)
 LENGTHS = (0.4, 0.8, 1.2)  # s; whole frames of every part of the model
-CLIP = (
-    15.0  # s, a training mixture: LibriMix's of train-clean-100 have 14.6 in mode max, 11.2 in min
-)
+CLIP = 15.0  # s, of a training mixture; in Libri2Mix's train-100 14.6 in mode max, 11.2 in min
 TOKENS = 5  # a second, of a speaker
 VOCABULARY = 500
 PEAK, SHARE = 312e12, 0.35  # FLOP/s of an A100 in bf16, and what is assumed to be used of it
@@ -101,14 +99,12 @@ def load(experiment: Experiment) -> Config:
     return Config(**options)
 
 
-def num_layers(config: Config, layers: Optional[int] = None) -> int:
-    """How many layers the encoder has, after it was given so many ``layers``."""
+def layers_of(config: Config) -> Tuple[Any, str]:
+    """The encoder's sizes, and what its number of layers is called there."""
     encoder = config.model.encoder
     if encoder.kind == "whisper":
-        encoder.whisper.encoder_layers = layers or encoder.whisper.encoder_layers
-        return encoder.whisper.encoder_layers
-    encoder.e_branchformer.num_layers = layers or encoder.e_branchformer.num_layers
-    return encoder.e_branchformer.num_layers
+        return encoder.whisper, "encoder_layers"
+    return encoder.e_branchformer, "num_layers"
 
 
 def make_batch(seconds: float, speakers: int) -> Tuple[MixtureBatch, List[List[List[int]]]]:
@@ -163,10 +159,12 @@ def count(model: UME, config: Config, seconds: float) -> np.ndarray:
 
 def curves(config: Config) -> np.ndarray:
     """Coefficients (3, 3), of seconds squared first, of what :func:`count` counts."""
-    layers, config = num_layers(config), deepcopy(config)
+    config = deepcopy(config)
+    size, name = layers_of(config)
+    layers = getattr(size, name)
     counts = []
-    for small in (1, 2)[:layers]:
-        num_layers(config, small)
+    for few in (1, 2)[:layers]:
+        setattr(size, name, few)
         model = UME(config.model)
         counts.append(np.stack([count(model, config, seconds) for seconds in LENGTHS]))
     whole = counts[0] + (layers - 1) * (counts[-1] - counts[0])
@@ -243,7 +241,8 @@ EXPLAINED = f"""\
 **Counted**: parameters that have a gradient; operations of an update, all its batches, products and
 convolutions alone, forward and backward; *activations*, the bytes that autograd keeps of one batch
 of `max_duration` seconds in the precision of the configuration. Mixtures are {CLIP:g} s long, or as
-long as `crop`, with {TOKENS} tokens of {VOCABULARY} a second and speaker.
+long as `crop`, with {TOKENS} tokens of {VOCABULARY} a second and speaker. The CPU's autocast, which
+this was counted under, leaves fewer operations in float32 than a GPU's: expect more there.
 
 **Estimated**, on no GPU so far: *memory* is activations and {STATE} bytes a parameter (weight 4,
 gradient 4, AdamW 8, running mean in float64 8), without what CUDA, cuDNN and the allocator take for
