@@ -46,7 +46,7 @@ def icefall() -> None:
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """Files in icefall's formats, of the steps that its scripts take and not of our code."""
+    """Files in icefall's formats that no code of ours has written."""
     return ROOT / "tests" / "golden" / "icefall"
 
 
