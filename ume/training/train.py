@@ -162,7 +162,7 @@ class LossOfBatch(nn.Module):
     ``teacher``, for the loss ``distillation``, is the encoder as it was before training.
     """
 
-    def __init__(self, model: UME, precision: str, teacher: Optional[Encoder]) -> None:
+    def __init__(self, model: UME, precision: str, teacher: Optional[Encoder] = None) -> None:
         super().__init__()
         self.model = model
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
