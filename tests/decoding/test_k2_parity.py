@@ -12,7 +12,7 @@ from ume.dataset.tokenizer import Tokenizer
 from ume.decoding.decode import Config
 from ume.decoding.graph import load_fsa
 from ume.decoding.lexicon import read_table
-from ume.decoding.streams import decode_batch, make_decoder
+from ume.decoding.methods import make_decoder
 
 k2 = pytest.importorskip("k2")
 
@@ -77,4 +77,4 @@ def test_words_are_kaldi_decoders(lang: Path, peaky: Callable[..., Any], seed: i
 
     ours = make_decoder(Config("", str(lang), search_beam=30.0), Tokenizer(lang))
     expected = " ".join(symbols[word] for word in words)
-    assert decode_batch(ours, {"m_1": log_probs})["m_1"] == expected
+    assert ours({"m_1": log_probs})["m_1"] == expected

@@ -19,6 +19,7 @@ from ume.files import atomic_folder
 HLG_ORDER = 3  # of HLG's n-gram; the other one is for rescoring
 PUBLISHED = {HLG_ORDER: "3-gram.pruned.1e-7.arpa.gz", 4: "4-gram.arpa.gz"}  # as icefall takes them
 
+
 @dataclass
 class Config:
     text: Union[str, List[str]]
@@ -31,7 +32,8 @@ class Config:
     """Number of BPE tokens at most; characters are as many as the text has."""
     lm: Optional[str] = None
     """Folder of LibriSpeech's published n-grams, `3-gram.pruned.1e-7.arpa.gz` and
-    `4-gram.arpa.gz`, whose words are added; without it both are trained on the text."""
+    `4-gram.arpa.gz`, whose words are then the vocabulary; without it both are trained on the text,
+    and its words are."""
     dev_text: Optional[str] = None
     """Kaldi text whose OOV rate and perplexity are printed."""
 
@@ -49,8 +51,8 @@ def main(config: Config) -> None:
         tokenizer = make_tokenizer(lang, sentences, config)
         arpas = unpack(published, lang) if published else train(sentences, lang)
         if published:
-            known = filter(tokenizer.can_spell, read_vocabulary(arpas[HLG_ORDER]))
-            vocabulary = sorted({*vocabulary, *known})
+            words = read_vocabulary(arpas[HLG_ORDER])
+            vocabulary = sorted(word for word in words if tokenizer.can_spell(word))
         write_lexicon(lang, vocabulary, tokenizer)
         print(f"{len(sentences)} sentences, {len(vocabulary)} words, {tokenizer.vocab_size} tokens")
         for order, arpa in arpas.items():
