@@ -63,13 +63,20 @@ def real_lang(sentences: List[str], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
+def spoken(sentences: List[str]) -> Dict[str, str]:
+    """What the streams of :func:`unsure` say: real sentences backwards, to surprise the LM."""
+    backwards = [" ".join(reversed(line.split())) for line in sentences[::5]]
+    return {f"m{n // 2}_{n % 2 + 1}": line for n, line in enumerate(backwards)}
+
+
+@pytest.fixture(scope="session")
 def unsure(
-    sentences: List[str], real_lang: Path, peaky: Callable[..., Tensor]
+    spoken: Dict[str, str], real_lang: Path, peaky: Callable[..., Tensor]
 ) -> Dict[str, Tensor]:
-    """36 streams of real sentences with errors, two of each recording, the longest first."""
+    """24 streams, two of each recording, the longest first; greedily most words are wrong."""
     streams = {
-        f"m{index // 2}_{index % 2 + 1}": peaky(real_lang, line, 1 + index % 2, 2.5, index)
-        for index, line in enumerate(sentences[::3][:36])
+        name: peaky(real_lang, line, hold=1 + index % 2, height=3.6, seed=index)
+        for index, (name, line) in enumerate(spoken.items())
     }
     return dict(sorted(streams.items(), key=lambda item: -len(item[1])))
 

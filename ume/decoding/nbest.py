@@ -47,6 +47,8 @@ class Nbest:
         """Scores (R,) of acoustics and of ``lm_scores``, of the best path of each sequence."""
         import k2
 
+        if not self.words:  # of which k2 makes no vector of graphs
+            return torch.zeros(0).double(), torch.zeros(0).double()
         best = self.best_in(k2.arc_sort(k2.invert(self.lattice)), self.owners)
         total = best.get_tot_scores(use_double_scores=True, log_semiring=False)
         arcs = best.arcs.shape().remove_axis(1)  # [path][arc]
@@ -55,6 +57,8 @@ class Nbest:
 
     def in_grammar(self, grammar: "k2.Fsa") -> Tensor:
         """Scores (R,) of an n-gram; -inf of a sequence with a word that it lacks."""
+        if not self.words:
+            return torch.zeros(0).double()
         best = self.best_in(grammar, torch.zeros_like(self.owners))
         return best.get_tot_scores(use_double_scores=True, log_semiring=False)
 
