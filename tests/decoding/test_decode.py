@@ -118,6 +118,20 @@ def test_a_tuned_penalty_is_used_and_noted(
         run(folder, lang, method, tuned=str(tmp_path / "none.json"))
 
 
+def test_a_tuned_scale_is_used_and_noted(
+    lang: Path, peaky: Make, hypothesis_folder: Make, tmp_path: Path
+) -> None:
+    unusual = torch.logaddexp(peaky(lang, "THE BAT SAT"), peaky(lang, "THE CAT SAT") - 0.5)
+    folder = hypothesis_folder({"m_1": unusual})
+    tuned = tmp_path / "tuned.json"
+    method = "whole-lattice-rescoring"
+    for scale, sentence in ((3.0, "THE CAT SAT"), (0.01, "THE BAT SAT")):
+        tuned.write_text(json.dumps({"blank_penalty": 0.0, "lm_scale": scale}))
+        assert run(folder, lang, method, tuned=str(tuned)) == {"m_1": sentence}
+        share = json.loads((folder / "words" / method / "1.json").read_text())
+        assert (share["lm_scale"], share["attention_scale"]) == (scale, 1.0)
+
+
 def test_hlg_scale_weighs_grammar_against_acoustics(lang: Path, peaky: Make) -> None:
     unusual = torch.logaddexp(peaky(lang, "THE BAT SAT"), peaky(lang, "THE CAT SAT") - 0.5)
     assert words(lang, "1best", unusual) == "THE CAT SAT"

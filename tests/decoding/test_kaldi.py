@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ume.dataset.tokenizer import Tokenizer
-from ume.decoding.kaldi import KaldiDecoder, compile_fst, load_hlg, topology_lines
+from ume.decoding.kaldi import KaldiDecoder, compile_fst, ctc_topology, load_hlg
 from ume.decoding.methods import as_text, word_symbols
 from ume.errors import UmeError
 
@@ -21,12 +21,12 @@ def test_the_topology_is_the_standard_one() -> None:
     def said(*inputs: int) -> list:
         line = [f"{place} {place + 1} {label} {label}" for place, label in enumerate(inputs)]
         heard = compile_fst([*line, str(len(inputs))])
-        paths = kaldifst.compose(heard, compile_fst(topology_lines(3, 2)))
+        paths = kaldifst.compose(heard, ctc_topology(3, 2))
         return list(kaldifst.get_linear_symbol_sequence(kaldifst.shortest_path(paths))[2])
 
     assert said(2, 2, 1, 2, 3, 3, 2) == [1, 1, 2, 1]
     assert said(1, 1) == []
-    topology = compile_fst(topology_lines(3, 4))
+    topology = ctc_topology(3, 4)
     assert (topology.num_states, topology.num_input_epsilons(0)) == (3, 2)
 
 

@@ -95,7 +95,7 @@ def main(config: Config) -> None:
         from ume.decoding.streams import decode  # with torch: a second that joining can do without
 
         segments = decode(config)
-        about = {"num_jobs": config.num_jobs, "blank_penalty": config.blank_penalty}
+        about = {"num_jobs": config.num_jobs, **{name: getattr(config, name) for name in TUNED}}
         write_json(share(config, config.job), {**about, "segments": segments})
     if config.job == 0 or config.num_jobs == 1:
         merge(config)

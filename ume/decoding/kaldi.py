@@ -27,18 +27,27 @@ def lexicon_lines(arcs: Sequence[Arc]) -> Iterator[str]:
     yield "0"
 
 
-def topology_lines(first_token: int, last_token: int) -> Iterator[str]:
+def ctc_topology(first_token: int, last_token: int) -> kaldifst.StdVectorFst:
     """The standard CTC topology over tokens before ``first_token``, which is ``#0``.
 
     State k has just heard token k. Disambiguation tokens up to ``last_token`` are passed on
-    anywhere, and nothing is heard for them.
+    anywhere, and nothing is heard for them. Arc by arc, since as text the V * V arcs of thousands
+    of tokens take gigabytes.
     """
+    H = kaldifst.StdVectorFst()
     for state in range(first_token):
+        H.add_state()
+        H.set_final(state, 0.0)
+    H.start = 0
+    for state in range(first_token):
+        H.reserve_arcs(state, last_token + 1)
         for token in range(first_token):
-            yield f"{state} {token} {token + 1} {0 if token == state else token}"
+            said = 0 if token == state else token
+            H.add_arc(state, kaldifst.StdArc(token + 1, said, 0.0, token))
         for token in range(first_token, last_token + 1):
-            yield f"{state} {state} 0 {token}"
-        yield str(state)
+            H.add_arc(state, kaldifst.StdArc(0, token, 0.0, state))
+    kaldifst.arcsort(H, "olabel")
+    return H
 
 
 def compile_hlg(lang: Path) -> kaldifst.StdVectorFst:
@@ -54,9 +63,7 @@ def compile_hlg(lang: Path) -> kaldifst.StdVectorFst:
     kaldifst.determinize_star(LG)
     kaldifst.connect(LG)
     kaldifst.arcsort(LG, "ilabel")
-    H = compile_fst(topology_lines(tokens["#0"], max(tokens.values())))
-    kaldifst.arcsort(H, "olabel")
-    return kaldifst.compose(H, LG)
+    return kaldifst.compose(ctc_topology(tokens["#0"], max(tokens.values())), LG)
 
 
 def write_hlg(lang: Path) -> None:
