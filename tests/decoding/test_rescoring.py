@@ -256,17 +256,21 @@ def test_a_heavy_attention_decoder_decides(
     real_lang: Path, unsure: Streams, hypothesis_folder: Make, tmp_path: Path
 ) -> None:
     name, log_probs = list(unsure.items())[-1]
-    folder = hypothesis_folder({name: log_probs})
+    impossible = torch.full((2, log_probs.shape[1]), -torch.inf)
+    impossible[:, 1] = 0.0
+    folder = hypothesis_folder({name: log_probs, "none_1": impossible})
     (folder / "states").mkdir()
-    save_file(
-        {name: torch.randn(len(log_probs), WIDTH)}, folder / "states" / "1.safetensors",
-        {"frame_shift": "0.02"},
-    )  # fmt: skip
+    torch.manual_seed(2)
+    states = {name: torch.randn(len(log_probs), WIDTH), "none_1": torch.randn(2, WIDTH)}
+    save_file(states, folder / "states" / "1.safetensors", {"frame_shift": "0.02"})
     with pytest.raises(UmeError, match="attention-decoder needs --model"):
         run(folder, real_lang, "attention-decoder")
     small_model(real_lang, tmp_path / "exp")
     options = {"model": str(tmp_path / "exp")}
-    light = run(folder, real_lang, "attention-decoder", attention_scale=0.0, **options)
+    light = run(
+        folder, real_lang, "attention-decoder", attention_scale=0.0, max_duration=0.1, **options
+    )
+    assert light["none_1"] == ""
     assert light == run(folder, real_lang, "whole-lattice-rescoring")
     heavy = run(folder, real_lang, "attention-decoder", attention_scale=100.0, **options)
     assert len(heavy[name].split()) <= len(light[name].split())  # untrained, it likes few tokens
