@@ -32,7 +32,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "tune": ("ume.inference.tune", "choose threshold, median filter and durations on dev"),
     "segment": ("ume.inference.segment", "posteriors -> who spoke when; closes the folder"),
     "decode": ("ume.decoding.decode", "CTC log-probabilities -> words"),
-    "tune-decoding": ("ume.decoding.tune", "choose the blank penalty of decoding on dev"),
+    "tune-decoding": ("ume.decoding.tune", "choose blank penalty and scales of decoding on dev"),
     "cascade": ("ume.inference.cascade", "Whisper's own decoder on separated voices"),
     "score": ("ume.scoring.score", "hypothesis folder -> scores"),
     "compare": ("ume.scoring.compare", "differences between experiments, with paired intervals"),
