@@ -58,7 +58,7 @@ def score_jaccard(reference: Speech, hypothesis: Speech, duration: float, collar
     detail = JaccardErrorRate(collar=2 * collar).compute_components(
         _annotation(reference), _annotation(hypothesis), uem=_whole(duration)
     )
-    return Average(detail["speaker error"], detail["speaker count"])
+    return Average(detail["speaker error"], int(detail["speaker count"]))
 
 
 def trivial_hypotheses(speakers: Iterable[str], duration: float) -> Dict[str, Speech]:

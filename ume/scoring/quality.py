@@ -110,4 +110,12 @@ METRICS: Dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, int], Values]] 
     "STOI": _stoi,
     "PESQ": _pesq,
 }
-UNITS = {"SDR": "dB", "SIR": "dB", "SAR": "dB", "STOI": "-", "ESTOI": "-", "PESQ": "MOS"}
+UNITS = {
+    BASE: "dB",
+    "SDR": "dB",
+    "SIR": "dB",
+    "SAR": "dB",
+    "STOI": "-",
+    "ESTOI": "-",
+    "PESQ": "MOS",
+}
