@@ -2,6 +2,8 @@
 
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from ume.scoring.recording import DIGITS
+
 NOT_RUN = "not run"
 PARTS = ("miss", "false_alarm", "confusion")
 METHODS = ("ctc-greedy-search", "ctc-decoding", "1best")
@@ -11,7 +13,6 @@ QUALITY = {  # shown where --separation-metrics asked for it
     "SDRi": "dB", "SDR": "dB", "SIR": "dB", "SAR": "dB", "STOI": "-", "STOIi": "-",
     "ESTOI": "-", "ESTOIi": "-", "PESQ": "MOS", "PESQi": "MOS",
 }  # fmt: skip
-DIGITS = {"%": 1, "dB": 2, "MOS": 2, "-": 3}  # after the point, by unit
 
 Metric = Dict[str, Any]
 
@@ -45,7 +46,9 @@ def _diarization_rows() -> Iterator[Row]:
         where = f"collar {collar:g} s, whole utterances"
         variant = {"collar": collar, "reference": "utterance"}
         yield from _trivial_and_own(f"DER, {where}", name="DER", **variant)
-        yield Row(f"JER, {where}", "hypothesis", "%", _keys(name="JER", row="hypothesis", **variant))
+        yield Row(
+            f"JER, {where}", "hypothesis", "%", _keys(name="JER", row="hypothesis", **variant)
+        )
     counted = _keys(name="speakers counted right", row="hypothesis")
     yield Row("speakers counted right", "hypothesis", "%", counted)
 

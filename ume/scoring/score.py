@@ -141,7 +141,7 @@ def summary(recordings: List[RecordingScore]) -> List[str]:
     lines = []
     for figure in figures(recordings):
         total = pooled(recordings, figure)
-        value = f"{figure.scale * total.rate:.{DIGITS[figure.unit]}f}"
+        value = f"{figure.scale * total.rate:.{max(2, DIGITS[figure.unit])}f}"
         head = f"%{figure.name}: {value}%"
         if figure.unit != "%":
             head = f"{figure.name}: {value} {figure.unit}".removesuffix(" -")

@@ -18,7 +18,7 @@ from ume.scoring.words import Transcript
 from ume.stage import content_hash, listing_hash
 
 FOLDER = ".scoring"  # in the set's folder; removed in the end
-SIZE = 16  # recordings of a shard, whatever the number of jobs
+SIZE = 8  # recordings of a shard, whatever the number of jobs
 RESULTS = {kind.__name__: kind for kind in (Average, DiarizationErrors, WordErrors)}
 
 
