@@ -475,6 +475,8 @@ class Trainer:
         shared = [p for p in self.model.encoder.parameters() if p.requires_grad]
         norms: Dict[str, float] = {}
         for task, value in loss.tasks.items() if shared else ():
+            if not value.requires_grad:  # words that a batch of windows has none of
+                continue
             gradients = torch.autograd.grad(value, shared, retain_graph=True, allow_unused=True)
             parts = [gradient.norm() for gradient in gradients if gradient is not None]
             if parts:  # else the task does not hear the encoder
