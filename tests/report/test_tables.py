@@ -102,3 +102,9 @@ def test_bins_are_a_table_of_their_own() -> None:
     assert lines[3].startswith("| overlap | 20-40 %<br>3 mixtures, ")
     assert lines[3].endswith("| 5.4 [4.9, 6.0] | - |")
     assert bins_table(scores()) == ""
+
+
+def test_a_figure_that_a_subset_has_not_was_run_all_the_same() -> None:
+    rate = entry(name="permutation WER", row="separated", method="1best")
+    text = table(scores(rate, words=""))
+    assert cells(text, "permutation WER, 1best", "separated", "%") == ["5.4 [4.9, 6.0]", "-", "-"]

@@ -141,12 +141,12 @@ def _head(metric: Metric) -> str:
 
 
 def cell(scores: Dict[str, Any], row: Row, subset: str) -> str:
-    """Value and interval; "not run" where a figure is missing, "-" where the subset is empty."""
+    """Value and interval; "not run" where a figure is missing, "-" where the subset has none."""
     if not scores["subsets"][subset]["num_recordings"]:
         return "-"
     entry = _find(scores["metrics"], row, subset)
     if entry is None:
-        return NOT_RUN
+        return "-" if _find(scores["metrics"], row, "all") else NOT_RUN
     if row.parts:
         return " / ".join(f"{entry['parts'].get(part, 0):.1f}" for part in PARTS)
     return value(entry)
