@@ -28,14 +28,16 @@ def cuts_of(mixtures: PathLike, part: str, mode: str) -> List[Cut]:
     return list(CutSet.from_file(manifest(mixtures, part, mode)))
 
 
-def claim(folder: Path, cuts: Path, **options: Any) -> None:
-    """Note which manifest ``folder`` is made of, and how: files found there later are of it.
+def claim(record: Path, cuts: Path, **options: Any) -> None:
+    """Note in ``record`` which manifest the files beside it are made of, and how.
 
     Raises:
-        UmeError: it holds files that are made of something else.
+        UmeError: they are made of another one, or otherwise.
     """
-    path, made_of = folder / "made_of.json", {"cuts_sha256": sha256(cuts), **options}
-    if not path.exists():
-        write_json(path, made_of)
-    elif read_json(path) != made_of:
-        raise UmeError(f"{folder} holds files of other mixtures; remove it, or give another folder")
+    made_of = {"cuts_sha256": sha256(cuts), **options}
+    if not record.exists():
+        write_json(record, made_of)
+    elif read_json(record) != made_of:
+        raise UmeError(
+            f"{record}: what is there is of other mixtures; remove it, or write elsewhere"
+        )

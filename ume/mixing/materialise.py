@@ -55,7 +55,7 @@ def main(config: Config) -> None:
     tree = Tree(Path(config.output), about, types)
     for part, mode in sets_of(config.mixtures):
         cuts = cuts_of(config.mixtures, part, mode)
-        claim(tree.folder / mode / part, manifest(config.mixtures, part, mode))
+        claim(tree.folder / mode / part / "made_of.json", manifest(config.mixtures, part, mode))
         if config.job > 0:
             share = cuts[config.job - 1 :: config.num_jobs]
             for cut in tqdm(share, desc=f"{part} {mode}", mininterval=5):

@@ -51,7 +51,8 @@ def main(config: Config) -> None:
         cuts = cuts_of(config.mixtures, part, mode)
         shards = [cuts[i : i + config.shard_size] for i in range(0, len(cuts), config.shard_size)]
         folder = Path(config.output) / f"{part}_{mode}"
-        claim(folder, manifest(config.mixtures, part, mode), shard_size=config.shard_size)
+        record = folder.with_suffix(".json")  # in the folder Lhotse would take it for a field
+        claim(record, manifest(config.mixtures, part, mode), shard_size=config.shard_size)
         numbered = list(enumerate(shards))[config.job - 1 :: config.num_jobs]
         for number, shard in tqdm(numbered, desc=f"{part} {mode}", mininterval=5):
             write_shard(folder, number, shard)
