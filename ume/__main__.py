@@ -22,6 +22,13 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "stage": ("ume.stage", "run a command unless its inputs and options are unchanged"),
     "prepare-embedded": ("ume.corpora.embedded", "synthesise the embedded corpus"),
     "prepare-librispeech": ("ume.corpora.librispeech", "manifests of a LibriSpeech-layout corpus"),
+    "check-librimix": (
+        "ume.corpora.check_librimix",
+        "which files of LibriSpeech and WHAM! are missing or damaged, by part of LibriMix",
+    ),
+    "prepare-librimix": ("ume.mixing.librimix", "virtual mixture cuts of LibriMix's metadata"),
+    "materialise": ("ume.mixing.materialise", "LibriMix's official tree of WAV files"),
+    "export-shar": ("ume.mixing.shar", "mixtures with their sources as Lhotse Shar"),
     "simulate": ("ume.mixing.simulate", "mixture metadata and virtual mixture cuts"),
     "validate": ("ume.dataset.validate", "check a manifest of mixture cuts"),
     "prepare-lang": ("ume.decoding.lang", "tokens, lexicon, L, G and HLG"),
