@@ -4,6 +4,7 @@ set -euo pipefail
 
 conf=
 overlay=
+train_parts=
 steps=
 seed=0
 encoder_weights=
@@ -18,6 +19,7 @@ force=false
 help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <experiment folder>
   --conf FILE               options of 'ume train' (required)
   --overlay FILE,FILE       files whose options are put over those of --conf, one after the other
+  --train-parts P,P         parts of the mixture folder to train on, instead of the config's
   --steps N                 updates, instead of the config's
   --seed N                  seed of weights and batches
   --encoder-weights W       'auto', a file or a folder; empty: from scratch
@@ -47,6 +49,7 @@ for file in "${files[@]}"; do
 done
 options+=(--data "$data" --lang "$lang" --exp "$exp" --seed "$seed"
   --model.num_speakers "$num_speakers" --num-workers "$num_workers" --num-threads "$num_threads")
+[[ -z $train_parts ]] || options+=(--train-parts "[$train_parts]")
 [[ -z $steps ]] || options+=(--steps "$steps")
 [[ -z $encoder_weights ]] || options+=(--encoder-weights "$encoder_weights")
 inputs=("${files[@]}" "$data/about.json" "$lang/tokens.txt" "$lang/bpe.model")

@@ -63,6 +63,11 @@ install_bats() {
   return 1
 }
 
+# On two cores, a file at a time, as fixtures are made once a file.
+run_pytest() {
+  OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile "$@"
+}
+
 run_bats() {
   install_bats && PATH=$PATH:$UME_ENV/node_modules/.bin bats --recursive tests
 }
@@ -80,12 +85,12 @@ if [[ $stack != torch2 ]]; then
   group "shfmt" run_shfmt
   group "ruff" run_ruff
   group "mypy" mypy ume
-  group "pytest" pytest
+  group "pytest" run_pytest
   group "bats" run_bats
 fi
 if [[ $stack != default ]]; then
   use torch2 .venv-torch2
-  group "pytest on torch 2.x" pytest "${torch2_tests[@]}"
+  group "pytest on torch 2.x" run_pytest "${torch2_tests[@]}"
 fi
 
 log "== summary"

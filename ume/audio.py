@@ -1,4 +1,4 @@
-"""Audio files: read through Lhotse with errors for people, written as FLAC of 16 bits, 16 kHz."""
+"""Audio files: read through Lhotse with errors for people, written as FLAC of 16 bits."""
 
 import io
 from typing import Any, Union
@@ -8,6 +8,7 @@ import soundfile
 from lhotse import Recording
 from lhotse.audio.utils import AudioLoadingError, DurationMismatchError
 from lhotse.cut import Cut, MixedCut
+from scipy.signal import resample_poly
 
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE
@@ -42,8 +43,15 @@ def damaged_file(item: Union[Cut, Recording]) -> str:
     return item.id
 
 
-def write_flac(path: PathLike, audio: np.ndarray) -> None:
+def resample(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """``audio`` (..., T) of ``rate`` Hz at ``wanted`` Hz, (..., ceil(T * wanted / rate))."""
+    if rate == wanted:
+        return audio
+    return resample_poly(audio, wanted, rate, axis=-1).astype(audio.dtype, copy=False)
+
+
+def write_flac(path: PathLike, audio: np.ndarray, rate: int = SAMPLING_RATE) -> None:
     """Write ``audio`` (T,), samples in [-1, 1), to ``path`` at once."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, audio, SAMPLING_RATE, "PCM_16", format="FLAC")
+    soundfile.write(buffer, audio, rate, "PCM_16", format="FLAC")
     write_bytes(path, buffer.getvalue())

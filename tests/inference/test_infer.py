@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from lhotse import CutSet
 from safetensors import safe_open
 from torch import Tensor
 
@@ -204,6 +205,16 @@ def test_the_mixture_is_one_stream(config: Config) -> None:
     hyp = infer(replace(config, input="mixture"))
     assert set(tensors(hyp / "ctc")) == {f"{cut.id}_1" for cut in read_cuts(config.cuts)}
     assert read_json(hyp / "meta.json")["num_speakers"] == 1
+
+
+def test_voices_have_the_rate_of_their_mixtures(config: Config, tmp_path: Path) -> None:
+    cuts = [cut.resample(8000) for cut in read_cuts(config.cuts)[:2]]
+    low = tmp_path / "cuts_test_max.jsonl.gz"
+    CutSet.from_cuts(cuts).to_file(low)
+    hyp = infer(replace(config, cuts=str(low)))
+    for cut in cuts:
+        info = soundfile.info(hyp / "audio" / f"{cut.id}_1.flac")
+        assert (info.frames, info.samplerate) == (num_samples(cut, 8000), 8000)
 
 
 def test_half_precision_on_demand(config: Config) -> None:

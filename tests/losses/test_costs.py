@@ -12,7 +12,13 @@ from torchmetrics.functional.audio import (
     scale_invariant_signal_distortion_ratio,
 )
 
-from ume.losses.costs import SI_SDR_CEILING, ctc_cost, diarization_cost, separation_cost
+from ume.losses.costs import (
+    SI_SDR_CEILING,
+    ctc_cost,
+    diarization_cost,
+    distillation_cost,
+    separation_cost,
+)
 from ume.losses.joint import TaskCost, joint_loss
 from ume.metrics.si_sdr import si_sdr
 from ume.nn.lengths import valid_frames
@@ -37,6 +43,26 @@ def test_not_knowing_costs_one():
     paths = math.comb(40 + 3, 2 * 3)  # alignments of 3 distinct tokens to 40 frames
     expected = (40 * math.log(7) - math.log(paths)) / (3 * math.log(7))
     assert cost.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_distillation_costs_nothing_where_equal_and_one_for_the_mean_of_frames_that_exist():
+    targets = torch.randn(2, 2, 9, 4, dtype=torch.double) * 3 + 5
+    lens = torch.tensor([9, 5])
+    mask, exists = valid_frames(lens, 9), torch.tensor([[True, True], [True, False]])
+    streams = targets.flip(1).clone()
+    streams[1, :, 5:] = 99.0  # frames that do not exist
+    cost, exist = distillation_cost(streams, targets, mask, exists)
+    assert torch.equal(exist, exists) and not cost[1, 1].any()
+    assert cost[0, 0, 1] == cost[0, 1, 0] == cost[1, 0, 1] == 0 and cost[0, 0, 0] > 0.5
+    mean = torch.stack([targets[b, :, :n].mean(dim=1) for b, n in enumerate(lens)])  # (B, S, D)
+    cost, _ = distillation_cost(
+        mean[:, :, None].expand_as(targets), targets, mask, torch.ones(2, 2).bool()
+    )
+    one = torch.ones(2, 2, dtype=torch.double)
+    torch.testing.assert_close(cost.diagonal(dim1=1, dim2=2), one)
+    apart = (targets[0, 1].mean(dim=0) - targets[0, 0]).square().sum()
+    spread = (targets[0, 0].mean(dim=0) - targets[0, 0]).square().sum()
+    assert cost[0, 0, 1].item() == pytest.approx((apart / spread).item())
 
 
 def test_separation_cost_is_minus_the_improvement_over_ten():

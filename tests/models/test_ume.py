@@ -1,6 +1,7 @@
 """UME as a whole: shapes, padding, tasks, permutations, files."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -359,6 +360,29 @@ def test_conditioning_has_the_heads_answer_that_it_goes_by_and_teaches_them_noth
     assert trained == {"encoder", "rwse", "asr", "conditioner"}
 
 
+@pytest.mark.parametrize("form", ["voices", "sidecar", "conditioning"])
+def test_what_the_encoder_hears_of_a_speaker_is_taught_without_texts(form):
+    model = unlike_its_start(
+        UME(small(form=form, loss=LossConfig(0.0, 0.0, 1.0, distillation=0.5)))
+    )
+    batch, none = make_batch(8000, 7000), [[None, None], [None, None]]
+    output = model(batch.audio, batch.audio_lens)
+    last = output.streams.layers[-1].unflatten(0, (-1, 2))  # (B, S, F, D)
+    taught = last.detach().flip(1) + 0.1
+    loss = model.loss(output, batch, none, taught)
+    assert loss.tasks["asr"] == 0 and loss.weights["distillation"] == 0.5
+    assert loss.permutations["distillation"].tolist() == [[1, 0], [1, 0]]
+    torch.testing.assert_close(loss.total, 0.5 * loss.tasks["distillation"])
+    loss.total.backward()
+    trained = {n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None}
+    assert {"encoder"} <= trained < {"encoder", "sidecar", "conditioner", "asr", "rwse"}
+    silenced = replace(batch, sources=batch.sources * torch.tensor([1.0, 0.0])[:, None])
+    assert model.costs(output, silenced, none, taught)["distillation"].exists.tolist() == [
+        [True, False],
+        [True, False],
+    ]
+
+
 def test_masks_of_the_truth_are_shares_of_what_is_there():
     model, batch = UME(small()), make_batch(8000)
     masks = model.ratio_masks(batch.sources)  # (1, 2, F, C)
@@ -372,6 +396,7 @@ def test_masks_of_the_truth_are_shares_of_what_is_there():
 @pytest.mark.parametrize("change, message", [
     ({"differentiate_by": "sidecar", "after": 2}, "after is 2; give a layer from 1 to 1"),
     ({"differentiate_by": "conditioning", "after": 0}, "after is 0"),
+    ({"differentiate_by": "encoders", "distillation": 1.0}, "distillation needs another"),
     ({"differentiate_by": "conditioning", "tied": False}, "conditioning needs loss.tied"),
     ({"differentiate_by": "sidecar", "kind": "self-supervised"}, "sidecar does not fit encoder"),
     ({"foundation_decoder": True, "decoder_layers": 1}, "there can be one decoder"),
@@ -379,6 +404,7 @@ def test_masks_of_the_truth_are_shares_of_what_is_there():
 def test_a_recogniser_that_cannot_be(change, message):
     config = small()
     config.loss.tied = change.pop("tied", True)
+    config.loss.distillation = change.pop("distillation", 0.0)
     config.encoder.kind = change.pop("kind", config.encoder.kind)
     config.asr.conditioning.after = change.pop("after", 1)
     for name, value in change.items():

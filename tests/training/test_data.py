@@ -15,6 +15,7 @@ PHASES = make_phases(30, 4, 6)
 
 def make(mixtures: Path, phases: Any = PHASES, **changes: Any) -> TrainingData:
     options = dict(
+        parts=["train"],
         modes=["max", "part"],
         max_duration=6.0,
         asr_longest=None,
@@ -48,6 +49,15 @@ def test_kinds_of_batches(mixtures: Path) -> None:
     opposite = {cut.id for cut in filter_cuts(cuts, "opposite")}
     assert all(set(batch.ids) <= opposite for _, batch in drawn[4:10])
     assert any(set(batch.ids) - opposite for _, batch in drawn[10:])
+
+
+def test_parts_are_used_together(mixtures: Path) -> None:
+    seen = {
+        name: {mixture for _, batch in draw(make(mixtures, parts=parts)) for mixture in batch.ids}
+        for name, parts in (("one", ["test"]), ("both", ["train", "test"]))
+    }
+    test = {cut.id for path in mixtures.glob("cuts_test_*") for cut in read_cuts(path)}
+    assert seen["one"] <= test and seen["both"] & test and seen["both"] - test
 
 
 def test_going_on_gives_what_is_left(mixtures: Path) -> None:

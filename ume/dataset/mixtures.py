@@ -14,7 +14,7 @@ from ume.activity import (
     num_frames,
     segments_to_frames,
 )
-from ume.audio import load_audio
+from ume.audio import load_audio, resample
 from ume.dataset.batch import Example
 from ume.errors import UmeError
 from ume.files import PathLike, existing
@@ -51,9 +51,9 @@ def reference_activity(path: PathLike, frame_shift: float = FRAME_SHIFT) -> Dict
     return {cut.id: activity_frames(cut, frame_shift) for cut in read_cuts(path)}
 
 
-def num_samples(cut: Cut) -> int:
-    """Samples of a cut."""
-    return round(cut.duration * SAMPLING_RATE)
+def num_samples(cut: Cut, rate: int = SAMPLING_RATE) -> int:
+    """Samples of a cut at ``rate`` Hz."""
+    return round(cut.duration * rate)
 
 
 def tracks_of(cut: Cut) -> List[MixTrack]:
@@ -63,32 +63,38 @@ def tracks_of(cut: Cut) -> List[MixTrack]:
 
 
 def load_example(
-    cut: Cut, start: int = 0, stop: Optional[int] = None, frame_shift: float = FRAME_SHIFT
+    cut: Cut,
+    start: int = 0,
+    stop: Optional[int] = None,
+    frame_shift: float = FRAME_SHIFT,
+    rate: int = SAMPLING_RATE,
 ) -> Example:
     """The samples [``start``, ``stop``) of a mixture cut, and only those are decoded.
 
     A source is the sum of the tracks of one speaker, its utterances; a track without a supervision
     (noise) is in the mixture only. A window has no words, since it cuts them anywhere.
-    ``frame_shift`` (s) is the activity's.
+    ``frame_shift`` (s) is the activity's. Samples are of ``rate`` Hz, whatever the cut's own rate
+    is.
     """
-    stop = num_samples(cut) if stop is None else stop
-    whole = (start, stop) == (0, num_samples(cut))
+    stop = num_samples(cut, rate) if stop is None else stop
+    whole = (start, stop) == (0, num_samples(cut, rate))
+    begin, end = start / rate, stop / rate  # seconds
     mixture = np.zeros(stop - start, dtype=np.float32)  # (T,)
     sources: Dict[str, np.ndarray] = {}
     utterances: Dict[str, List[SupervisionSegment]] = {}
     for track in tracks_of(cut):
-        audio = load_track(track, start, stop)  # (T,)
+        audio = load_track(track, start, stop, rate)  # (T,)
         mixture += audio
         for supervision in track.cut.supervisions:
             speaker = supervision.speaker
             sources[speaker] = sources[speaker] + audio if speaker in sources else audio
             utterances.setdefault(speaker, []).append(supervision.with_offset(track.offset))
-    activity = np.zeros((num_frames(stop - start, frame_shift), len(sources)), dtype=bool)  # (F, S)
+    samples = round((end - begin) * SAMPLING_RATE)
+    activity = np.zeros((num_frames(samples, frame_shift), len(sources)), dtype=bool)  # (F, S)
     for s, own in enumerate(utterances.values()):
         own.sort(key=lambda supervision: supervision.start)
-        shifted = [(b - start / SAMPLING_RATE, e - start / SAMPLING_RATE)
-                   for b, e in joined_speech(own)]  # fmt: skip
-        activity[:, s] = segments_to_frames(shifted, stop - start, frame_shift)
+        shifted = [(b - begin, e - begin) for b, e in joined_speech(own)]
+        activity[:, s] = segments_to_frames(shifted, samples, frame_shift)
     return Example(
         id=cut.id,
         audio=mixture,
@@ -100,18 +106,21 @@ def load_example(
     )
 
 
-def load_track(track: MixTrack, start: int, stop: int) -> np.ndarray:
+def load_track(track: MixTrack, start: int, stop: int, rate: int) -> np.ndarray:
     """Samples [``start``, ``stop``) of the mixture's time from one track, (T,), zero outside it."""
     audio = np.zeros(stop - start, dtype=np.float32)
-    first = round(track.offset * SAMPLING_RATE)  # of the track, in the mixture's time
-    begin, end = max(start, first), min(stop, first + num_samples(track.cut))
+    own = track.cut.sampling_rate
+    first = round(track.offset * rate)  # of the track, in the mixture's time
+    begin, end = max(start, first), min(stop, first + num_samples(track.cut, rate))
     if begin < end:
+        lowest = (begin - first) * own // rate  # samples of the track's own
+        highest = -(-(end - first) * own // rate)
         part = track.cut.truncate(
-            offset=(begin - first) / SAMPLING_RATE,
-            duration=(end - begin) / SAMPLING_RATE,
-            preserve_id=True,
+            offset=lowest / own, duration=(highest - lowest) / own, preserve_id=True
         )
-        audio[begin - start : end - start] = load_audio(part)[0, : end - begin]
+        loaded = resample(load_audio(part)[0], own, rate)
+        skipped = begin - first - lowest * rate // own
+        audio[begin - start : end - start] = loaded[skipped:][: end - begin]
     return audio
 
 

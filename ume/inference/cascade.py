@@ -19,8 +19,9 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 from tqdm import tqdm
 
-from ume.activity import Annotation, read_rttm, segments_to_samples
-from ume.audio import load_audio
+from ume.activity import SAMPLING_RATE, Annotation, read_rttm, segments_to_samples
+from ume.audio import resample
+from ume.dataset.mixtures import load_example
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
 from ume.inference.transcribe import Transcriber
@@ -114,18 +115,19 @@ class Voices:
     def load(self, cut: Cut) -> List[np.ndarray]:
         """The streams of ``cut``, each (T,) float32, in order 1..S."""
         if self.input == "mixture":
-            return [load_audio(cut)[0]]
+            return [load_example(cut).audio]
         if self.input == "sources":
-            return [track[0] for track in load_audio(cut, mixed=False)]
+            return list(load_example(cut).sources)
         return [self.separated(f"{cut.id}_{k}") for k in range(1, self.num_speakers + 1)]
 
     def separated(self, name: str) -> np.ndarray:
         """One separated voice."""
         path = existing(self.hyp / "audio" / f"{name}.flac", "steps/infer.sh")
         try:
-            return soundfile.read(path, dtype="float32")[0]
+            audio, rate = soundfile.read(path, dtype="float32")
         except soundfile.LibsndfileError:
             raise UmeError(f"{path} cannot be read; run steps/infer.sh again") from None
+        return resample(audio, rate, SAMPLING_RATE)
 
     def gated(self, cut: Cut, voices: List[np.ndarray]) -> List[np.ndarray]:
         """``voices`` of ``cut``, zero where the diarization says that they are silent."""

@@ -1,6 +1,8 @@
 """A job's share of a manifest, in batches of similar length."""
 
-from typing import Iterator, Tuple
+from typing import Iterator, List, Tuple
+
+from lhotse.cut import Cut
 
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import MixtureDataset, eval_batches, load
@@ -10,8 +12,8 @@ from ume.errors import UmeError
 
 def job_batches(
     path: str, max_duration: float, job: int, num_jobs: int
-) -> Tuple[Iterator[MixtureBatch], int]:
-    """Every ``num_jobs``-th batch from the ``job``-th on, and the number of cuts in them.
+) -> Tuple[Iterator[MixtureBatch], List[Cut]]:
+    """Every ``num_jobs``-th batch from the ``job``-th on, and the cuts in them.
 
     Batches, not cuts, are shared among the jobs: the last digits of a result depend on what a cut
     is padded with, so the batches must not depend on the number of jobs. Some jobs may get none.
@@ -21,4 +23,4 @@ def job_batches(
     cuts = sorted(read_cuts(path), key=lambda cut: (cut.duration, cut.id))
     share = eval_batches(cuts, max_duration)[job - 1 :: num_jobs]
     batches = load(MixtureDataset(cuts), [(0, batch) for batch in share], num_workers=0)
-    return batches, sum(map(len, share))
+    return batches, [cuts[index] for batch in share for index in batch]

@@ -4,16 +4,17 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable
+from typing import Dict, Iterable, Sequence
 
 import numpy as np
 import torch
+from lhotse.cut import Cut
 from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
 from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE
-from ume.audio import write_flac
+from ume.audio import resample, write_flac
 from ume.dataset.batch import MixtureBatch
 from ume.errors import UmeError
 from ume.files import sha256, write_bytes, write_json
@@ -56,8 +57,9 @@ class Config:
 class Shard:
     """What one job collects before it is written."""
 
-    def __init__(self, activity_shift: float) -> None:
+    def __init__(self, activity_shift: float, rates: Dict[str, int]) -> None:
         self.activity_shift = activity_shift  # seconds
+        self.rates = rates  # Hz, of the mixtures and so of their voices
         self.posteriors: Dict[str, Tensor] = {}
         self.ctc: Dict[str, Tensor] = {}
         self.states: Dict[str, Tensor] = {}  # for an attention decoder
@@ -93,7 +95,8 @@ def separate(model: UME, batch: MixtureBatch, shard: Shard, config: Config) -> N
             posterior = output.activity_logits[index, :active].sigmoid()
             shard.posteriors[name] = posterior.half().contiguous()
         if output.sources is not None:
-            write_voices(Path(config.hyp), name, output.sources[index, :, :samples].numpy())
+            voices = output.sources[index, :, :samples].numpy()
+            write_voices(Path(config.hyp), name, voices, shard.rates[name])
         if output.ctc_log_probs is not None:
             for k, stream in enumerate(output.ctc_log_probs[index], start=1):
                 shard.ctc[f"{name}_{k}"] = reduced(stream[:frames], config.half)
@@ -123,18 +126,25 @@ def reduced(frames: Tensor, half: bool) -> Tensor:
     return frames.half().contiguous() if half else frames.clone()
 
 
-def write_voices(folder: Path, name: str, sources: np.ndarray) -> None:
-    """Separated voices (S, T) as 16-bit FLAC, made quieter together if one would clip."""
+def write_voices(folder: Path, name: str, sources: np.ndarray, rate: int) -> None:
+    """Separated voices (S, T), 16 kHz, as 16-bit FLAC of ``rate`` Hz.
+
+    They are made quieter together if one would clip.
+    """
+    sources = resample(sources, SAMPLING_RATE, rate)
     peak = float(np.abs(sources).max())
     scale = min(1.0, 0.999 / peak) if peak > 0 else 1.0
     for k, source in enumerate(sources, start=1):
-        write_flac(folder / "audio" / f"{name}_{k}.flac", source * scale)
+        write_flac(folder / "audio" / f"{name}_{k}.flac", source * scale, rate)
 
 
-def process(config: Config, model: UME, batches: Iterable[MixtureBatch], total: int) -> Shard:
-    """All batches of a job, with a progress bar."""
-    shard = Shard(model.config.diarization.frame_shift)
-    with tqdm(total=total, unit="cut", mininterval=5, desc=config.input) as bar:
+def process(
+    config: Config, model: UME, batches: Iterable[MixtureBatch], cuts: Sequence[Cut]
+) -> Shard:
+    """All batches of a job, those of ``cuts``, with a progress bar."""
+    rates = {cut.id: cut.sampling_rate for cut in cuts}
+    shard = Shard(model.config.diarization.frame_shift, rates)
+    with tqdm(total=len(cuts), unit="cut", mininterval=5, desc=config.input) as bar:
         for batch in batches:
             if config.input == "separated":
                 separate(model, batch, shard, config)
@@ -152,10 +162,10 @@ def main(config: Config) -> None:
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     model = load_model(config.model)
-    batches, total = job_batches(config.cuts, config.max_duration, config.job, config.num_jobs)
+    batches, cuts = job_batches(config.cuts, config.max_duration, config.job, config.num_jobs)
     answers = model.answers() if config.input == "separated" else ["asr"]
     started = time.process_time()
-    shard = process(config, model, batches, total)
+    shard = process(config, model, batches, cuts)
     shard.write(config)
     write_json(
         Path(config.hyp) / "meta" / f"{config.job}.json",

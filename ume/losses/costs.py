@@ -91,3 +91,27 @@ def ctc_cost(
     )
     losses = losses / (target_lens.to(device) * math.log(vocab))
     return cost.index_put((rows[:, 0], rows[:, 1]), losses.view(-1, speakers)), exists
+
+
+def distillation_cost(
+    streams: Tensor, targets: Tensor, mask: Tensor, exists: Tensor
+) -> Tuple[Tensor, Tensor]:
+    """Squared distance to a teacher's states, over their variance in the clip.
+
+    Args:
+        streams: (B, S, F, D), estimates.
+        targets: (B, S, F, D), of the true sources.
+        mask: (B, F), true where the frame exists.
+        exists: (B, S), whether there is such a source.
+
+    Returns:
+        Costs (B, S, S), rows are references, and ``exists``; the rows of other references are
+        zero. A stream that is the mean of a source's states all the time costs one.
+    """
+    weight = (mask / mask.sum(dim=1, keepdim=True))[:, None, :, None]  # (B, 1, F, 1)
+    mean = (targets * weight).sum(dim=2, keepdim=True)
+    variance = ((targets - mean).square() * weight).sum(dim=(2, 3))  # (B, S)
+    apart = (streams[:, None] - targets[:, :, None]).square()  # (B, S, S, F, D)
+    distance = (apart * weight[:, None]).sum(dim=(3, 4))  # (B, S, S)
+    cost = distance / variance.clamp(min=1e-5)[..., None]
+    return cost * exists[..., None], exists

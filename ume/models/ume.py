@@ -13,12 +13,20 @@ from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
 from ume.errors import UmeError
 from ume.losses.attention import attention_loss
-from ume.losses.costs import SI_SDR_SCALE, ctc_cost, diarization_cost, separation_cost
+from ume.losses.costs import (
+    SI_SDR_SCALE,
+    ctc_cost,
+    diarization_cost,
+    distillation_cost,
+    separation_cost,
+)
 from ume.losses.joint import JointLoss, TaskCost, joint_loss
+from ume.metrics.si_sdr import is_silent
 from ume.nn.conditioning import Conditioner, Conditions, Sidecar, frame_classes
 from ume.nn.diarization import DiarizationConfig, DiarizationHead
 from ume.nn.encoder import Encoder, EncoderOutput, full_precision
 from ume.nn.encoders import EncoderConfig, build_encoder, build_foundation_decoder
+from ume.nn.filterbank import log_magnitude
 from ume.nn.lengths import change_rate, num_frames, resample_frames, valid_frames
 from ume.nn.recogniser import Recogniser, RecogniserConfig, Words
 from ume.nn.rwse import LastLayer, LayerSum, ResidualWeightedSum, RWSEConfig
@@ -26,6 +34,7 @@ from ume.nn.separation import SeparationConfig, SeparationHead
 from ume.pretrained import Vocabulary
 
 TASKS = ("diarization", "separation", "asr")
+LOSSES = (*TASKS, "distillation")
 FORMS = ("voices", "encoders", "sidecar", "conditioning")  # of asr.differentiate_by
 SHARED = "shared"  # the one layer sum of all tasks
 
@@ -45,6 +54,9 @@ class LossConfig:
     normalised: bool = True
     """Divide each task's cost by what knowing nothing costs; false: nats per frame, decibels and
     nats per text are added as they are."""
+    distillation: float = 0.0
+    """Weight of making the encoder's last layer say of each speaker in the mixture what the
+    pretrained encoder says of that speaker's true voice; with words only. It needs no text."""
 
 
 @dataclass
@@ -92,6 +104,7 @@ class UMEOutput:
     word_states: Optional[Tensor] = None  # (B, S, F, W), for the attention decoder if there is one
     guided: bool = False  # words are of voices that were given, in the references' order
     masks: Optional[Tensor] = None  # (B, S, F_m, C), that the sources were made with
+    streams: Optional[EncoderOutput] = None  # of B * S clips, what the words are read from
 
 
 class UME(nn.Module):
@@ -175,21 +188,24 @@ class UME(nn.Module):
                 output.sources = output.sources * self.gates(output, audio.shape[1])
         if words:
             output.guided = guide is not None and bool(needed)
-            heard = self.hear_each(audio_lens, encoded, output, guide if output.guided else None)
+            given = guide if output.guided else None
+            heard = self.hear_each(audio, audio_lens, encoded, output, given)
             output.ctc_log_probs = heard.log_probs
             output.word_states = None if self.asr.decoder is None else heard.states
         return output
 
     def hear_each(
         self,
+        audio: Tensor,
         audio_lens: Tensor,
         encoded: EncoderOutput,
         output: UMEOutput,
         guide: Optional[Guide],
     ) -> Words:
-        """The words of each speaker, (B, S, F, ...); see ``asr.differentiate_by``.
+        """The words of each speaker, (B, S, F, ...); keeps the streams that they are read from.
 
-        What other heads say is detached: words must not bend the masks away from the voices.
+        See ``asr.differentiate_by``. What other heads say is detached: words must not bend the
+        masks away from the voices.
         """
         if self.form == "encoders":
             return self.words(encoded, audio_lens)
@@ -200,7 +216,7 @@ class UME(nn.Module):
         if self.sidecar is not None:
             streams = self.encoder.go_on(encoded, self.sidecar(states, encoded.lens), after)
         elif self.conditioner is not None:
-            conditions = self.conditions(audio_lens, encoded, output, guide)
+            conditions = self.conditions(audio, audio_lens, encoded, output, guide)
             states = states[:, None].expand(-1, speakers, -1, -1)
             streams = self.encoder.go_on(
                 encoded, states, after, partial(self.conditioner, conditions=conditions)
@@ -209,11 +225,13 @@ class UME(nn.Module):
             voices = output.sources if guide is None else guide.sources  # (B, S, T)
             assert voices is not None
             streams = self.encoder(voices.detach().flatten(0, 1), stream_lens)
+        output.streams = streams
         heard = self.words(streams, stream_lens)  # (B * S, 1, F, ...)
         return Words(*(part[:, 0].unflatten(0, (-1, speakers)) for part in heard))
 
     def conditions(
         self,
+        audio: Tensor,
         audio_lens: Tensor,
         encoded: EncoderOutput,
         output: UMEOutput,
@@ -231,10 +249,23 @@ class UME(nn.Module):
             found.classes = frame_classes(activity.transpose(1, 2)).flatten(0, 1)
         if "separation" in heads and output.masks is not None:
             masks = output.masks.detach() if guide is None else self.ratio_masks(guide.sources)
-            lens = self.separation.frame_lens(audio_lens).repeat_interleave(masks.shape[1])
-            ratio = self.separation.frame_shift / shift
-            found.masks = change_rate(masks.flatten(0, 1), lens, frames, ratio)  # (B * S, F', C)
+            found.masks = self.let_through(audio, audio_lens, masks, encoded)
         return found
+
+    def let_through(
+        self, audio: Tensor, audio_lens: Tensor, masks: Tensor, encoded: EncoderOutput
+    ) -> Tensor:
+        """``masks`` (B, S, F, C) and the log of what they leave of ``audio`` (B, T).
+
+        (B * S, F', 2 C), at the frames of ``encoded``.
+        """
+        with torch.no_grad(), full_precision(audio):
+            scaled = audio / rms(audio, audio_lens)[:, None]
+            strength = self.separation.filterbank.strength(scaled)  # (B, F, C)
+            both = torch.cat([masks, log_magnitude(masks * strength[:, None])], dim=-1)
+        lens = self.separation.frame_lens(audio_lens).repeat_interleave(masks.shape[1])
+        ratio = self.separation.frame_shift / encoded.frame_shift
+        return change_rate(both.flatten(0, 1), lens, encoded.layers.shape[2], ratio)
 
     def ratio_masks(self, sources: Tensor) -> Tensor:
         """The masks (B, S, F, C) that the separation head should find for ``sources`` (B, S, T)."""
@@ -290,27 +321,46 @@ class UME(nn.Module):
         if self.conditioner is not None:
             after = self.config.asr.conditioning.after
             states = encoded.layers[after - 1][:, None]  # (B, 1, F', D)
-            alone = alone_throughout(states[:, 0], self.separation.filterbank.num_masks)
+            alone = self.alone_throughout(audio, audio_lens, encoded)
             encoded = self.encoder.go_on(
                 encoded, states, after, partial(self.conditioner, conditions=alone)
             )
         heard = self.words(encoded, audio_lens, num_stacks=1)
         return Words(*(part[:, 0] for part in heard))
 
+    def alone_throughout(
+        self, audio: Tensor, audio_lens: Tensor, encoded: EncoderOutput
+    ) -> Conditions:
+        """Of clips (B, T) whose one speaker never pauses."""
+        bank = self.separation.filterbank
+        frames = int(self.separation.frame_lens(audio_lens).max())
+        open_masks = audio.new_ones(len(audio), 1, frames, bank.num_masks)
+        classes = frame_classes(audio.new_ones(1, 1, 1))[0]  # (1, 1, 4)
+        return Conditions(
+            classes.expand(len(audio), encoded.layers.shape[2], -1),
+            self.let_through(audio, audio_lens, open_masks, encoded),
+        )
+
     def loss(
         self,
         output: UMEOutput,
         batch: MixtureBatch,
         tokens: Sequence[Sequence[Optional[List[int]]]],
+        taught: Optional[Tensor] = None,
     ) -> JointLoss:
-        """Permutation-invariant joint loss; ``tokens`` [B][S] are the references' token ids."""
-        return self.joint_loss(self.costs(output, batch, tokens), output, batch, tokens)
+        """Permutation-invariant joint loss; ``tokens`` [B][S] are the references' token ids.
+
+        ``taught`` (B, S, F', D) is what the pretrained encoder hears in each source.
+        """
+        costs = self.costs(output, batch, tokens, taught)
+        return self.joint_loss(costs, output, batch, tokens)
 
     def costs(
         self,
         output: UMEOutput,
         batch: MixtureBatch,
         tokens: Sequence[Sequence[Optional[List[int]]]],
+        taught: Optional[Tensor] = None,
     ) -> Dict[str, TaskCost]:
         """What each head that was run charges for each pair of reference and estimate."""
         costs: Dict[str, TaskCost] = {}
@@ -325,13 +375,16 @@ class UME(nn.Module):
                 cost = diarization_cost(logits, batch.activity, frames)
                 # an absent speaker is a reference like any other: its stream must stay silent
                 costs["diarization"] = TaskCost(cost, torch.ones_like(present))
+            samples = valid_frames(batch.audio_lens, batch.audio.shape[1])
             if output.sources is not None and self.runs("separation"):
-                samples = valid_frames(batch.audio_lens, batch.audio.shape[1])
                 costs["separation"] = TaskCost(
                     *separation_cost(output.sources, batch.sources, batch.audio, samples)
                 )
             if output.ctc_log_probs is not None:
                 costs["asr"] = TaskCost(*ctc_cost(output.ctc_log_probs, output.frame_lens, tokens))
+            if output.streams is not None and taught is not None:
+                audible = present & ~is_silent(batch.sources, samples[:, None])
+                costs["distillation"] = taught_cost(output.streams, taught, audible)
         if self.config.loss.normalised:
             return costs
         return as_they_are(costs, tokens, self.config.vocab_size)
@@ -347,8 +400,8 @@ class UME(nn.Module):
 
         The attention decoder keeps the permutation that CTC has found.
         """
-        weights = {task: float(getattr(self.config.loss, task)) for task in TASKS}
-        ordered = {"asr"} if output.guided else set()
+        weights = {task: float(getattr(self.config.loss, task)) for task in LOSSES}
+        ordered = {"asr", "distillation"} if output.guided else set()
         loss = joint_loss(costs, weights, self.config.loss.tied, ordered)
         texts = [(b, r) for b, row in enumerate(tokens) for r, text in enumerate(row) if text]
         if output.word_states is None or not texts:
@@ -421,11 +474,12 @@ def heads_heard(config: RecogniserConfig) -> Set[str]:
     return {{"activity": "diarization", "masks": "separation"}[name] for name in by}
 
 
-def alone_throughout(states: Tensor, num_masks: int) -> Conditions:
-    """Of a clip with ``states`` (N, F, D) whose one speaker never pauses."""
-    classes = frame_classes(states.new_ones(1, 1, 1))[0]  # (1, 1, 4)
-    masks = states.new_ones(1, 1, num_masks)
-    return Conditions(*(each.expand(*states.shape[:2], -1) for each in (classes, masks)))
+def taught_cost(streams: EncoderOutput, taught: Tensor, exists: Tensor) -> TaskCost:
+    """What streams of B * S clips lack of ``taught`` (B, S, F', D), for what ``exists`` (B, S)."""
+    speakers = taught.shape[1]
+    frames = valid_frames(streams.lens[::speakers], taught.shape[2])
+    last = streams.layers[-1].unflatten(0, (-1, speakers))
+    return TaskCost(*distillation_cost(last.to(taught.dtype), taught, frames, exists))
 
 
 def as_they_are(
@@ -442,6 +496,8 @@ def as_they_are(
     }
     return {
         task: TaskCost(cost.cost * scales[task].to(cost.cost), cost.exists)
+        if task in scales
+        else cost
         for task, cost in costs.items()
     }
 
@@ -473,6 +529,8 @@ def check(config: UMEConfig) -> None:
     if config.separation.gated and config.loss.diarization == 0:
         raise UmeError("separation.gated needs a loss.diarization above 0: who opens the gates?")
     check_recogniser(config)
+    if config.loss.distillation > 0 and config.asr.differentiate_by == "encoders":
+        raise UmeError("loss.distillation needs another asr.differentiate_by than encoders")
     if config.num_speakers < 1:
         raise UmeError(f"num_speakers is {config.num_speakers}; it must be at least 1")
     if not any(getattr(config.loss, task) > 0 for task in TASKS):

@@ -13,7 +13,7 @@ from ume.nn.linear import Linear
 
 CONDITIONS = ("activity", "masks")
 CLASSES = 4  # of a frame: silence, this speaker, others, this speaker and others
-MASK_WIDTH = 128  # what a frame's mask is squeezed to
+MASK_WIDTH = 256  # what a frame's mask, and what it lets through, is squeezed to
 
 
 @dataclass
@@ -77,7 +77,8 @@ class Conditioner(nn.Module):
 
     By activity: ``x <- sum_c p_c (w_c * x + b_c)`` over the classes of a frame, a scale and a bias
     for each (DiCoW's diagonal transforms: Polok et al. 2024, arXiv 2501.00114). By masks: a scale
-    and a bias computed from the speaker's mask of the frame. Both change nothing at the start.
+    and a bias computed from the speaker's mask of the frame and from the spectrum that it lets
+    through. Both change nothing at the start.
 
     Args:
         by: some of ``activity`` and ``masks``.
@@ -97,7 +98,7 @@ class Conditioner(nn.Module):
             self.biases = nn.Parameter(torch.zeros(num_layers, CLASSES, width))
         self.squeeze: Optional[nn.Module] = None
         if "masks" in by:
-            self.squeeze = nn.Sequential(Linear(num_masks, MASK_WIDTH), nn.GELU())
+            self.squeeze = nn.Sequential(Linear(2 * num_masks, MASK_WIDTH), nn.GELU())
             self.by_mask = nn.ModuleList(Linear(MASK_WIDTH, 2 * width) for _ in range(num_layers))
             for layer in self.by_mask:
                 nn.init.zeros_(layer.weight)
@@ -121,7 +122,7 @@ class Conditions:
     """What is known of the speaker of each stream, frame by frame of the encoder.
 
     classes: (N, F, 4) probabilities of silence, this speaker, others, both.
-    masks: (N, F, C).
+    masks: (N, F, 2 C), the speaker's mask, and the logarithm of what it lets through.
     """
 
     classes: Optional[Tensor] = None

@@ -54,6 +54,7 @@ class TrainingData:
 
     Args:
         folder: mixture folder.
+        parts: parts of it, used together.
         modes: mixture modes, used together; one that is named twice counts twice.
         max_duration: seconds of mixture in a batch.
         asr_longest: seconds of the longest mixtures in the phase ``asr``; None: no limit.
@@ -73,6 +74,7 @@ class TrainingData:
     def __init__(
         self,
         folder: str,
+        parts: List[str],
         modes: List[str],
         max_duration: float,
         asr_longest: Optional[float],
@@ -90,7 +92,10 @@ class TrainingData:
         num_speakers: int = 0,
     ) -> None:
         listed = ["max"] if remix else modes
-        read = {mode: read_cuts(cuts_path(folder, "train", mode)) for mode in listed}
+        read = {
+            mode: [cut for part in parts for cut in read_cuts(cuts_path(folder, part, mode))]
+            for mode in set(listed)
+        }
         cuts = [cut for mode in listed for cut in read[mode]]
         self.phases, self.seed, self.accumulate = phases, seed, accumulate
         self.crop_share = 0.0 if crop is None else crop_share

@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -31,6 +32,7 @@ from ume.files import existing, write_json, write_text
 from ume.losses.joint import JointLoss
 from ume.models.files import FOUNDATION, take_parts
 from ume.models.ume import UME, Guide, UMEConfig, heads_heard
+from ume.nn.encoder import Encoder
 from ume.pretrained import initialise, initialise_decoder
 from ume.stage import lock_folder
 from ume.training.checkpoint import (
@@ -66,6 +68,8 @@ class Config:
     """Experiment folder whose averaged model is the start of the parts named below."""
     initialize_parts: List[str] = field(default_factory=lambda: ["encoder", "rwse", "asr"])
     """Parts that start from that model: encoder, rwse, diarization, separation, asr."""
+    train_parts: List[str] = field(default_factory=lambda: ["train"])
+    """Parts of the mixture folder to train on, together."""
     train_modes: List[str] = field(default_factory=lambda: ["max", "part"])
     """Mixture modes to train on, together."""
     remix: bool = False
@@ -153,11 +157,15 @@ def best_name(config: Config, step: int) -> str:
 
 
 class LossOfBatch(nn.Module):
-    """The model and its loss in one forward: what DistributedDataParallel wraps."""
+    """The model and its loss in one forward: what DistributedDataParallel wraps.
 
-    def __init__(self, model: UME, precision: str) -> None:
+    ``teacher``, for the loss ``distillation``, is the encoder as it was before training.
+    """
+
+    def __init__(self, model: UME, precision: str, teacher: Optional[Encoder]) -> None:
         super().__init__()
         self.model = model
+        self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
         self.lower = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
     def forward(
@@ -169,9 +177,20 @@ class LossOfBatch(nn.Module):
             if kind == "sources":
                 loss = self.model.source_loss(batch, tokens)
             else:
-                output = self.model(batch.audio, batch.audio_lens, guide, words=kind == "whole")
-                loss = self.model.loss(output, batch, tokens)
+                words = kind == "whole" or self.teacher is not None
+                output = self.model(batch.audio, batch.audio_lens, guide, words)
+                loss = self.model.loss(output, batch, tokens, self.teach(batch))
         return loss.total, loss
+
+    def teach(self, batch: MixtureBatch) -> Optional[Tensor]:
+        """What the teacher hears in each source (B, S, F, D)."""
+        if self.teacher is None:
+            return None
+        speakers = batch.sources.shape[1]
+        lens = batch.audio_lens.repeat_interleave(speakers)
+        with torch.no_grad():
+            heard = self.teacher(batch.sources.flatten(0, 1), lens).layers[-1]
+        return heard.unflatten(0, (-1, speakers))
 
 
 class Trainer:
@@ -193,10 +212,15 @@ class Trainer:
                 self.model.vocabulary = initialise_decoder(
                     self.model.asr.decoder, config.encoder_weights, self.folder / FOUNDATION
                 )
+        teacher = None
+        if config.model.loss.distillation > 0:
+            if not config.encoder_weights:
+                raise UmeError("loss.distillation needs --encoder_weights: who is the teacher?")
+            teacher = deepcopy(self.model.encoder).to(processes.device)
         if config.initialize_from:
             take_parts(self.model, config.initialize_from, config.initialize_parts)
         self.model.to(processes.device)
-        self.module: nn.Module = LossOfBatch(self.model, config.precision)
+        self.module: nn.Module = LossOfBatch(self.model, config.precision, teacher)
         if processes.world > 1:
             # each kind of batch leaves some head out
             self.module = DistributedDataParallel(self.module, find_unused_parameters=True)
@@ -215,6 +239,7 @@ class Trainer:
         )
         self.data = TrainingData(
             config.data,
+            config.train_parts,
             config.train_modes,
             config.max_duration,
             config.asr_longest,
@@ -423,7 +448,8 @@ class Trainer:
         if kind == "sources":
             heard = leaky_sources(batch, self.step / self.config.asr_steps)
             return replace(batch, sources=heard), tokens, None
-        if kind == "whole" and self.guides():
+        worded = kind == "whole" or self.config.model.loss.distillation > 0
+        if worded and self.guides():
             return batch, tokens, Guide(leaky_sources(batch), batch.activity)
         return batch, tokens, None
 
