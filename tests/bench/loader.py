@@ -29,7 +29,6 @@ from ume.mixing.metadata import Mixture
 
 BATCH = 8  # mixtures
 ROUNDS = 5
-WORKERS = 2
 REPEATS = 3  # of all mixtures by the workers; the first is not timed
 VIRTUAL, FLAC, WAV = "virtual", "premixed, FLAC", "premixed, WAV"
 DECODING = "decoding the sources, no more"
@@ -132,9 +131,9 @@ def alone(dataset: MixtureDataset, items: List[Item]) -> float:
     return time.process_time() - started
 
 
-def together(dataset: MixtureDataset, items: List[Item]) -> float:
-    """Seconds that ``items`` take in worker processes, once they run."""
-    batches = load(dataset, items * REPEATS, WORKERS)
+def together(dataset: MixtureDataset, items: List[Item], workers: int) -> float:
+    """Seconds that ``items`` take in so many worker processes, once they run."""
+    batches = load(dataset, items * REPEATS, workers)
     for _ in items:
         next(batches)
     started = time.perf_counter()
@@ -143,7 +142,9 @@ def together(dataset: MixtureDataset, items: List[Item]) -> float:
     return (time.perf_counter() - started) / (REPEATS - 1)
 
 
-def table(title: str, datasets: Dict[str, MixtureDataset], cuts: Sequence[Cut]) -> List[str]:
+def table(
+    title: str, datasets: Dict[str, MixtureDataset], cuts: Sequence[Cut], workers: int
+) -> List[str]:
     """The table of one kind of examples, and what it says."""
     items = [(0, list(range(k, min(k + BATCH, len(cuts))))) for k in range(0, len(cuts), BATCH)]
     for name in (FLAC, WAV):
@@ -153,9 +154,10 @@ def table(title: str, datasets: Dict[str, MixtureDataset], cuts: Sequence[Cut]) 
         for name, dataset in datasets.items():
             times[name].append(alone(dataset, items))
     one = {name: statistics.median(values[1:]) for name, values in times.items()}
-    several = {name: together(datasets[name], items) for name in (VIRTUAL, FLAC, WAV)}
+    files = (VIRTUAL, FLAC, WAV) if workers else ()
+    several = {name: together(datasets[name], items, workers) for name in files}
     lines = [
-        f"| {title} | ms each | examples/s | examples/s, {WORKERS} workers | time over virtual |",
+        f"| {title} | ms each | examples/s | examples/s, {workers} workers | time over virtual |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, seconds in one.items():
@@ -179,6 +181,7 @@ def main() -> None:
     parser.add_argument("--librispeech", required=True, help="folder of FLAC files of speech")
     parser.add_argument("--mixtures", type=int, default=160)
     parser.add_argument("--crop", type=float, default=3.0, help="seconds of the windows")
+    parser.add_argument("--workers", type=int, default=2, help="0: one process only")
     parser.add_argument("--beside", default="nothing", help="what else runs on the machine")
     parser.add_argument("--publish", default="", help="file whose section this becomes")
     given = parser.parse_args()
@@ -189,8 +192,8 @@ def main() -> None:
         length = statistics.mean(cut.duration for cut in cuts)
         lines = [
             f"{len(cuts)} mixtures of 2 speakers, {length:.1f} s on average, batches of {BATCH}.",
-            f"One process: CPU time, medians of {ROUNDS} rounds in turns. {WORKERS} workers: wall",
-            f"time, beside {given.beside}.",
+            f"One process: CPU time, medians of {ROUNDS} rounds in turns. Workers: wall time,",
+            f"beside {given.beside}.",
         ]
         for title, crop in (("whole mixtures", None), (f"windows of {given.crop:g} s", given.crop)):
             datasets = {
@@ -199,7 +202,7 @@ def main() -> None:
                 WAV: PremixedDataset(cuts, Path(name), "wav", crop=crop),
                 DECODING: SourcesDataset(cuts, crop),
             }
-            lines += ["", *table(title, datasets, cuts)]
+            lines += ["", *table(title, datasets, cuts, given.workers)]
     publish(given.publish, "Loading: virtual mixing beside premixed files", lines)
 
 
