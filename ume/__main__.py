@@ -29,6 +29,9 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "prepare-librimix": ("ume.mixing.librimix", "virtual mixture cuts of LibriMix's metadata"),
     "materialise": ("ume.mixing.materialise", "LibriMix's official tree of WAV files"),
     "export-shar": ("ume.mixing.shar", "mixtures with their sources as Lhotse Shar"),
+    "create-librimix-metadata": ("ume.mixing.create_metadata", "LibriMix's CSVs by its own rules"),
+    "prepare-librispeechmix": ("ume.mixing.librispeechmix", "LibriSpeechMix's published lists"),
+    "prepare-sparselibrimix": ("ume.mixing.sparselibrimix", "SparseLibriMix's published sets"),
     "simulate": ("ume.mixing.simulate", "mixture metadata and virtual mixture cuts"),
     "validate": ("ume.dataset.validate", "check a manifest of mixture cuts"),
     "prepare-lang": ("ume.decoding.lang", "tokens, lexicon, L, G and HLG"),
@@ -52,7 +55,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
 def usage() -> str:
     """The list of verbs."""
     lines = ["usage: ume VERB [--config FILE.yaml] [--option value ...]", "", "verbs:"]
-    lines += [f"  {verb:<20} {text}" for verb, (_, text) in VERBS.items()]
+    lines += [f"  {verb:<24} {text}" for verb, (_, text) in VERBS.items()]
     lines += [
         "",
         "ume VERB --help lists the options of a verb; --print_config prints them as YAML.",

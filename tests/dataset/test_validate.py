@@ -50,7 +50,7 @@ def test_what_we_make_is_accepted(mixtures: Path, data: Path) -> None:
         (lambda cuts: supervision(cuts).update(duration=9.0), "is not inside the cut"),
         (lambda cuts: supervision(cuts).update(gender=None), "has gender None, not F or M"),
         (lambda cuts: supervision(cuts).update(speaker=supervision(cuts, 1)["speaker"]),
-         "speaker .* is there twice"),
+         "speaker .* is there twice at a time"),
         (lambda cuts: supervision(cuts).pop("alignment"), "has no speech activity"),
         (lambda cuts: supervision(cuts)["alignment"].update(speech=[["speech", 0.0, 99.0, None]]),
          "is not inside its supervision"),

@@ -14,11 +14,12 @@ from ume.activity import (
     num_frames,
     segments_to_frames,
 )
-from ume.audio import load_audio, resample
+from ume.audio import resample
 from ume.dataset.batch import Example
+from ume.dataset.stretch import load_stretch
 from ume.errors import UmeError
 from ume.files import PathLike, existing
-from ume.mixing.cuts import activity_frames, speech_segments
+from ume.mixing.cuts import activity_frames, joined_speech, joined_text
 
 SEX_PAIRS = ("all", "opposite", "same")
 
@@ -71,54 +72,57 @@ def load_example(
 ) -> Example:
     """The samples [``start``, ``stop``) of a mixture cut, and only those are decoded.
 
-    Sources are the tracks that have a supervision; what has none (noise) is in the mixture only.
-    A window has no words, since it cuts them anywhere. ``frame_shift`` (s) is the activity's.
-    Samples are of ``rate`` Hz, whatever the cut's own rate is.
+    A source is the sum of the tracks of one speaker, its utterances; a track without a supervision
+    (noise) is in the mixture only. A window has no words, since it cuts them anywhere.
+    ``frame_shift`` (s) is the activity's. Samples are of ``rate`` Hz, whatever the cut's own rate
+    is.
     """
     stop = num_samples(cut, rate) if stop is None else stop
     whole = (start, stop) == (0, num_samples(cut, rate))
     begin, end = start / rate, stop / rate  # seconds
+    tracks = tracks_of(cut)
+    utterances: Dict[str, List[SupervisionSegment]] = {}
+    for track in tracks:
+        for supervision in track.cut.supervisions:
+            moved = supervision.with_offset(track.offset)
+            utterances.setdefault(supervision.speaker, []).append(moved)
     mixture = np.zeros(stop - start, dtype=np.float32)  # (T,)
-    sources: List[np.ndarray] = []
-    supervisions: List[SupervisionSegment] = []
-    for track in tracks_of(cut):
-        audio = load_track(track, start, stop, rate)  # (T,)
-        mixture += audio
-        if track.cut.supervisions:
-            sources.append(audio)
-            supervisions.append(track.cut.supervisions[0].with_offset(track.offset))
+    sources = np.zeros((len(utterances), stop - start), dtype=np.float32)  # (S, T)
+    rows = dict(zip(utterances, sources))
+    for track in tracks:
+        place, audio = load_track(track, start, stop, rate)
+        mixture[place : place + len(audio)] += audio
+        for supervision in track.cut.supervisions:
+            rows[supervision.speaker][place : place + len(audio)] += audio
     samples = round((end - begin) * SAMPLING_RATE)
-    activity = np.zeros((num_frames(samples, frame_shift), len(sources)), dtype=bool)  # (F, S)
-    for s, supervision in enumerate(supervisions):
-        shifted = [(b - begin, e - begin) for b, e in speech_segments(supervision)]
+    activity = np.zeros((num_frames(samples, frame_shift), len(utterances)), dtype=bool)  # (F, S)
+    for s, own in enumerate(utterances.values()):
+        own.sort(key=lambda supervision: supervision.start)
+        shifted = [(b - begin, e - begin) for b, e in joined_speech(own)]
         activity[:, s] = segments_to_frames(shifted, samples, frame_shift)
     return Example(
         id=cut.id,
         audio=mixture,
-        sources=np.stack(sources),
+        sources=sources,
         activity=activity,
-        texts=[supervision.text if whole else None for supervision in supervisions],
-        speakers=[supervision.speaker for supervision in supervisions],
+        texts=[joined_text(own) if whole else None for own in utterances.values()],
+        speakers=list(utterances),
         frame_shift=frame_shift,
     )
 
 
-def load_track(track: MixTrack, start: int, stop: int, rate: int) -> np.ndarray:
-    """Samples [``start``, ``stop``) of the mixture's time from one track, (T,), zero outside it."""
-    audio = np.zeros(stop - start, dtype=np.float32)
+def load_track(track: MixTrack, start: int, stop: int, rate: int) -> Tuple[int, np.ndarray]:
+    """What a track adds to the samples [``start``, ``stop``) of a mixture, (T',), and where."""
     own = track.cut.sampling_rate
     first = round(track.offset * rate)  # of the track, in the mixture's time
     begin, end = max(start, first), min(stop, first + num_samples(track.cut, rate))
-    if begin < end:
-        lowest = (begin - first) * own // rate  # samples of the track's own
-        highest = -(-(end - first) * own // rate)
-        part = track.cut.truncate(
-            offset=lowest / own, duration=(highest - lowest) / own, preserve_id=True
-        )
-        loaded = resample(load_audio(part)[0], own, rate)
-        skipped = begin - first - lowest * rate // own
-        audio[begin - start : end - start] = loaded[skipped:][: end - begin]
-    return audio
+    if begin >= end:
+        return 0, np.zeros(0, dtype=np.float32)
+    lowest = (begin - first) * own // rate  # samples of the track's own
+    highest = -(-(end - first) * own // rate)
+    loaded = resample(load_stretch(track.cut, lowest, highest - lowest), own, rate)
+    skipped = begin - first - lowest * rate // own
+    return begin - start, loaded[skipped:][: end - begin]
 
 
 def draw_window(cut: Cut, length: int, rng: np.random.Generator) -> Tuple[int, int]:

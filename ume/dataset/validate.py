@@ -15,6 +15,7 @@ from ume.audio import load_audio
 from ume.dataset.mixtures import num_samples, read_cuts, tracks_of
 from ume.errors import UmeError
 from ume.files import existing, read_json
+from ume.mixing.cuts import talks_over_itself, utterances
 from ume.mixing.transforms import file_format
 
 SAMPLE = 1 / SAMPLING_RATE  # tolerance of times, seconds
@@ -89,9 +90,9 @@ def check_cut(cut: Cut) -> Iterator[str]:
         yield "a track has more than one supervision"
     if not cut.supervisions:
         yield "it has no supervision"
-    speakers = [supervision.speaker for supervision in cut.supervisions]
-    if len(set(speakers)) < len(speakers):
-        yield f"speaker {max(speakers, key=speakers.count)} is there twice"
+    for speaker, own in utterances(cut).items():
+        if talks_over_itself(own):
+            yield f"speaker {speaker} is there twice at a time"
     for supervision in cut.supervisions:
         if supervision.gender not in ("F", "M"):
             yield f"supervision {supervision.id} has gender {supervision.gender!r}, not F or M"

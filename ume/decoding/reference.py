@@ -10,6 +10,7 @@ from ume.dataset.mixtures import read_cuts
 from ume.decoding.decode import Config
 from ume.errors import UmeError
 from ume.files import PathLike, existing, read_json
+from ume.mixing.cuts import joined_text, utterances
 
 Texts = Dict[str, Dict[str, str]]  # recording -> speaker, or stream -> text
 
@@ -17,7 +18,7 @@ Texts = Dict[str, Dict[str, str]]  # recording -> speaker, or stream -> text
 def read_references(cuts: PathLike, first: Optional[int] = None) -> Texts:
     """The speakers' texts of the ``first`` recordings (None: of all) whose texts are whole."""
     references = {
-        cut.id: {s.speaker: s.text for s in cut.supervisions}
+        cut.id: {speaker: joined_text(own) or "" for speaker, own in utterances(cut).items()}
         for cut in read_cuts(cuts)[:first]
         if all(s.text for s in cut.supervisions)
     }

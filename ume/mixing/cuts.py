@@ -1,6 +1,6 @@
 """Virtual mixture cuts (Lhotse) in the modes max, min and part, and their speech activity."""
 
-from typing import Dict, Iterable, List
+from typing import Dict, Iterable, List, Optional, Sequence
 
 import numpy as np
 from lhotse import MonoCut, Recording, SupervisionSegment
@@ -8,7 +8,8 @@ from lhotse.cut import Cut, MixedCut, MixTrack
 from lhotse.utils import fastcopy
 
 import ume.compat  # noqa: F401  (mends Lhotse)
-import ume.mixing.transforms  # noqa: F401  (Lhotse finds them in manifests)
+import ume.mixing.offset  # noqa: F401  (Lhotse finds transforms in manifests)
+import ume.mixing.transforms  # noqa: F401
 from ume.activity import FRAME_SHIFT, SAMPLING_RATE, Segment, merge_segments, segments_to_frames
 from ume.mixing.metadata import Mixture
 
@@ -71,21 +72,44 @@ def speech_segments(supervision: SupervisionSegment) -> List[Segment]:
     return merge_segments((item.start, item.end) for item in items)
 
 
+def utterances(cut: Cut) -> Dict[str, List[SupervisionSegment]]:
+    """Speaker -> supervisions in order of time; speakers in source order."""
+    found: Dict[str, List[SupervisionSegment]] = {}
+    for supervision in cut.supervisions:
+        found.setdefault(supervision.speaker, []).append(supervision)
+    return {speaker: sorted(own, key=lambda s: s.start) for speaker, own in found.items()}
+
+
+def talks_over_itself(own: Sequence[SupervisionSegment]) -> bool:
+    """Whether utterances of one speaker, in order of time, overlap."""
+    return any(later.start < one.end - 1e-6 for one, later in zip(own, own[1:]))
+
+
+def joined_text(own: Sequence[SupervisionSegment]) -> Optional[str]:
+    """The words of a speaker's utterances; None unless those of all are known."""
+    texts = [supervision.text for supervision in own]
+    return None if None in texts else " ".join(texts)
+
+
+def joined_speech(own: Sequence[SupervisionSegment]) -> List[Segment]:
+    """Speech activity (s) of a speaker's utterances."""
+    return merge_segments(segment for one in own for segment in speech_segments(one))
+
+
 def cut_activity(cut: Cut) -> Dict[str, List[Segment]]:
     """Speaker -> speech segments (s) of a cut, within its bounds."""
-    activity: Dict[str, List[Segment]] = {}
-    for supervision in cut.supervisions:
-        inside = [(max(0.0, s), min(cut.duration, e)) for s, e in speech_segments(supervision)]
-        activity.setdefault(supervision.speaker, []).extend(inside)
-    return {speaker: merge_segments(segments) for speaker, segments in activity.items()}
+    return {
+        speaker: merge_segments((max(0.0, s), min(cut.duration, e)) for s, e in joined_speech(own))
+        for speaker, own in utterances(cut).items()
+    }
 
 
 def activity_frames(cut: Cut, frame_shift: float = FRAME_SHIFT) -> np.ndarray:
-    """Speech activity (F, S) of a cut's supervisions, in track order, bool."""
+    """Speech activity (F, S) of a cut's speakers, in source order, bool."""
     samples = round(cut.duration * SAMPLING_RATE)
+    sources = utterances(cut).values()
     return np.stack(
-        [segments_to_frames(speech_segments(s), samples, frame_shift) for s in cut.supervisions],
-        axis=-1,
+        [segments_to_frames(joined_speech(own), samples, frame_shift) for own in sources], axis=-1
     )
 
 

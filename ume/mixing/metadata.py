@@ -47,11 +47,11 @@ class Mixture:
         return "_".join(self.sources)
 
 
-def measure(audio: np.ndarray) -> Tuple[float, float]:
-    """Loudness (LUFS) and peak of ``audio`` (T,), 16 kHz."""
+def measure(audio: np.ndarray, block: float = METER_BLOCK) -> Tuple[float, float]:
+    """Loudness (LUFS, by blocks of ``block`` s) and peak of ``audio`` (T,), 16 kHz."""
     import pyloudnorm  # half a second, which every job that reads cuts would pay
 
-    block = min(METER_BLOCK, len(audio) / SAMPLING_RATE)
+    block = min(block, len(audio) / SAMPLING_RATE)
     meter = pyloudnorm.Meter(SAMPLING_RATE, block_size=block)
     return float(meter.integrated_loudness(audio)), float(np.abs(audio).max())
 

@@ -30,7 +30,9 @@ class References:
         supervisions = cut.supervisions
         spans = [(max(0.0, s.start), min(cut.duration, s.end)) for s in supervisions]
         self.speech[cut.id] = cut_activity(cut)
-        self.utterances[cut.id] = {s.speaker: [span] for s, span in zip(supervisions, spans)}
+        whole = self.utterances.setdefault(cut.id, {})
+        for supervision, span in zip(supervisions, spans):
+            whole.setdefault(supervision.speaker, []).append(span)
         self.durations[cut.id] = cut.duration
         if any(supervision.text is None for supervision in supervisions):
             return

@@ -11,7 +11,7 @@ from ume.activity import merge_segments, segments_to_samples
 from ume.dataset.mixtures import num_samples
 from ume.errors import UmeError
 from ume.files import PathLike, read_json
-from ume.mixing.cuts import cut_activity
+from ume.mixing.cuts import cut_activity, joined_text, talks_over_itself, utterances
 from ume.scoring.diarization import Speech
 
 
@@ -33,16 +33,16 @@ class Reference:
         """Read the supervisions of a mixture cut.
 
         Raises:
-            UmeError: no sources, a speaker twice, or a supervision without speech activity.
+            UmeError: no sources, a speaker twice at a time, or a supervision without speech
+                activity.
         """
-        supervisions = cut.supervisions
-        speakers = tuple(s.speaker for s in supervisions)
-        if not speakers or len(set(speakers)) < len(speakers):
+        sources = utterances(cut)
+        if not sources or any(talks_over_itself(own) for own in sources.values()):
             raise UmeError(
-                f"cut {cut.id} needs one supervision per source, of different speakers; "
-                "ume simulate makes such cuts"
+                f"cut {cut.id} needs supervisions of its sources, of different speakers where "
+                "they overlap; ume simulate makes such cuts"
             )
-        silent = [s.id for s in supervisions if "speech" not in (s.alignment or {})]
+        silent = [s.id for s in cut.supervisions if "speech" not in (s.alignment or {})]
         if silent:
             raise UmeError(
                 f"supervision {silent[0]} of cut {cut.id} has no speech activity "
@@ -52,11 +52,11 @@ class Reference:
             id=cut.id,
             duration=cut.duration,
             num_samples=num_samples(cut),
-            speakers=speakers,
-            genders=tuple(s.gender for s in supervisions),
+            speakers=tuple(sources),
+            genders=tuple(own[0].gender for own in sources.values()),
             speech=cut_activity(cut),
             utterances=_utterances(cut),
-            texts={s.speaker: s.text for s in supervisions},
+            texts={speaker: joined_text(own) for speaker, own in sources.items()},
         )
 
     @property
