@@ -18,7 +18,7 @@ cd "$root"
 
 # The rest knows nothing of torch or Lhotse, or is the recipe, and is tested once.
 torch2_tests=(tests/test_compat.py
-  tests/{corpora,mixing,dataset,metrics,nn,pretrained,losses,models,training,inference})
+  tests/{bench,corpora,mixing,dataset,metrics,nn,pretrained,losses,models,training,inference})
 
 summary=()
 failed=0

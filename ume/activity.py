@@ -71,13 +71,15 @@ def segments_to_frames(
     A frame is active when at least half of its existing samples lie inside a segment.
     """
     frames, size = num_frames(num_samples, frame_shift), frame_samples(frame_shift)
-    mask = np.zeros(frames * size, dtype=bool)
-    mask[:num_samples] = segments_to_samples(segments, num_samples)
-    inside = mask.reshape(frames, size).sum(axis=1)  # (F,)
-    existing_samples = np.full(frames, size)
-    if frames:
-        existing_samples[-1] = num_samples - (frames - 1) * size
-    return 2 * inside >= existing_samples
+    bounds = np.minimum(np.arange(frames + 1) * size, num_samples)  # (F + 1,), samples
+    turns = np.array(merge_segments(segments)).reshape(-1, 2)
+    edges = np.clip(np.rint(turns * SAMPLING_RATE), 0, num_samples)  # (N, 2), samples
+    if not len(edges):
+        return np.zeros(frames, dtype=bool)
+    before = np.cumsum(edges[:, 1] - edges[:, 0])  # (N,), samples of speech up to each end
+    spoken = np.stack([np.r_[0, before[:-1]], before], axis=1)  # (N, 2), up to each edge
+    inside = np.diff(np.rint(np.interp(bounds, edges.ravel(), spoken.ravel())))  # (F,)
+    return 2 * inside >= np.diff(bounds)
 
 
 def frames_to_segments(

@@ -14,8 +14,9 @@ from ume.activity import (
     num_frames,
     segments_to_frames,
 )
-from ume.audio import load_audio, resample
+from ume.audio import resample
 from ume.dataset.batch import Example
+from ume.dataset.stretch import load_stretch
 from ume.errors import UmeError
 from ume.files import PathLike, existing
 from ume.mixing.cuts import activity_frames, joined_speech, joined_text
@@ -79,18 +80,22 @@ def load_example(
     stop = num_samples(cut, rate) if stop is None else stop
     whole = (start, stop) == (0, num_samples(cut, rate))
     begin, end = start / rate, stop / rate  # seconds
-    mixture = np.zeros(stop - start, dtype=np.float32)  # (T,)
-    sources: Dict[str, np.ndarray] = {}
+    tracks = tracks_of(cut)
     utterances: Dict[str, List[SupervisionSegment]] = {}
-    for track in tracks_of(cut):
-        audio = load_track(track, start, stop, rate)  # (T,)
-        mixture += audio
+    for track in tracks:
         for supervision in track.cut.supervisions:
-            speaker = supervision.speaker
-            sources[speaker] = sources[speaker] + audio if speaker in sources else audio
-            utterances.setdefault(speaker, []).append(supervision.with_offset(track.offset))
+            moved = supervision.with_offset(track.offset)
+            utterances.setdefault(supervision.speaker, []).append(moved)
+    mixture = np.zeros(stop - start, dtype=np.float32)  # (T,)
+    sources = np.zeros((len(utterances), stop - start), dtype=np.float32)  # (S, T)
+    rows = dict(zip(utterances, sources))
+    for track in tracks:
+        place, audio = load_track(track, start, stop, rate)
+        mixture[place : place + len(audio)] += audio
+        for supervision in track.cut.supervisions:
+            rows[supervision.speaker][place : place + len(audio)] += audio
     samples = round((end - begin) * SAMPLING_RATE)
-    activity = np.zeros((num_frames(samples, frame_shift), len(sources)), dtype=bool)  # (F, S)
+    activity = np.zeros((num_frames(samples, frame_shift), len(utterances)), dtype=bool)  # (F, S)
     for s, own in enumerate(utterances.values()):
         own.sort(key=lambda supervision: supervision.start)
         shifted = [(b - begin, e - begin) for b, e in joined_speech(own)]
@@ -98,30 +103,26 @@ def load_example(
     return Example(
         id=cut.id,
         audio=mixture,
-        sources=np.stack(list(sources.values())),
+        sources=sources,
         activity=activity,
         texts=[joined_text(own) if whole else None for own in utterances.values()],
-        speakers=list(sources),
+        speakers=list(utterances),
         frame_shift=frame_shift,
     )
 
 
-def load_track(track: MixTrack, start: int, stop: int, rate: int) -> np.ndarray:
-    """Samples [``start``, ``stop``) of the mixture's time from one track, (T,), zero outside it."""
-    audio = np.zeros(stop - start, dtype=np.float32)
+def load_track(track: MixTrack, start: int, stop: int, rate: int) -> Tuple[int, np.ndarray]:
+    """What a track adds to the samples [``start``, ``stop``) of a mixture, (T',), and where."""
     own = track.cut.sampling_rate
     first = round(track.offset * rate)  # of the track, in the mixture's time
     begin, end = max(start, first), min(stop, first + num_samples(track.cut, rate))
-    if begin < end:
-        lowest = (begin - first) * own // rate  # samples of the track's own
-        highest = -(-(end - first) * own // rate)
-        part = track.cut.truncate(
-            offset=lowest / own, duration=(highest - lowest) / own, preserve_id=True
-        )
-        loaded = resample(load_audio(part)[0], own, rate)
-        skipped = begin - first - lowest * rate // own
-        audio[begin - start : end - start] = loaded[skipped:][: end - begin]
-    return audio
+    if begin >= end:
+        return 0, np.zeros(0, dtype=np.float32)
+    lowest = (begin - first) * own // rate  # samples of the track's own
+    highest = -(-(end - first) * own // rate)
+    loaded = resample(load_stretch(track.cut, lowest, highest - lowest), own, rate)
+    skipped = begin - first - lowest * rate // own
+    return begin - start, loaded[skipped:][: end - begin]
 
 
 def draw_window(cut: Cut, length: int, rng: np.random.Generator) -> Tuple[int, int]:

@@ -11,7 +11,7 @@ from ume.corpora.folder import write_manifest
 from ume.errors import UmeError
 from ume.files import atomic_folder, write_json, write_text
 from ume.mixing.cuts import statistics, utterances
-from ume.mixing.references import write_references
+from ume.mixing.references import References
 
 MODE = "part"  # speakers start when the lists say
 NAMED = 3  # files named in a message
@@ -67,7 +67,10 @@ def write_evaluation_folder(
         for one in sets:
             name = f"{one.part}_{MODE}"
             write_manifest(folder / f"cuts_{name}.jsonl.gz", one.cuts)
-            write_references(folder, name, one.cuts)
+            references = References()
+            for cut in one.cuts:
+                references.add(cut)
+            references.write(folder, name)
             supervisions = {s.id: s.text for cut in one.cuts for s in cut.supervisions}
             texts = [f"{key} {text}\n" for key, text in sorted(supervisions.items()) if text]
             write_text(folder / f"text_{one.part}", "".join(texts))

@@ -7,7 +7,7 @@ from typing import Dict, Optional, Sequence, Tuple
 import numpy as np
 from lhotse.cut import Cut
 
-from ume.activity import segments_to_samples
+from ume.activity import merge_segments, segments_to_samples
 from ume.dataset.mixtures import num_samples
 from ume.errors import UmeError
 from ume.files import PathLike, read_json
@@ -25,6 +25,7 @@ class Reference:
     speakers: Tuple[str, ...]
     genders: Tuple[Optional[str], ...]
     speech: Speech
+    utterances: Speech  # from the start to the end of each, pauses and all
     texts: Dict[str, Optional[str]]  # None where there is none, or cropping cut it
 
     @classmethod
@@ -54,6 +55,7 @@ class Reference:
             speakers=tuple(sources),
             genders=tuple(own[0].gender for own in sources.values()),
             speech=cut_activity(cut),
+            utterances=_utterances(cut),
             texts={speaker: joined_text(own) for speaker, own in sources.items()},
         )
 
@@ -69,9 +71,23 @@ class Reference:
             return None
         return "same-sex" if len(set(self.genders)) == 1 else "opposite-sex"
 
+    @property
+    def sex_pair(self) -> Optional[str]:
+        """Such as ``F-M``, or ``F-F-M`` of three; ``None`` if one is unknown."""
+        if self.sexes is None:
+            return None
+        return "-".join(sorted(map(str, self.genders)))
+
     def activity(self) -> np.ndarray:
         """Who speaks at which sample, bool (S, T)."""
         return activity(self.speech, self.speakers, self.num_samples)
+
+
+def _utterances(cut: Cut) -> Speech:
+    spans: Speech = {}
+    for s in cut.supervisions:
+        spans.setdefault(s.speaker, []).append((max(0.0, s.start), min(cut.duration, s.end)))
+    return {speaker: merge_segments(segments) for speaker, segments in spans.items()}
 
 
 def activity(speech: Speech, speakers: Sequence[str], samples: int) -> np.ndarray:
