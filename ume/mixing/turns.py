@@ -1,10 +1,10 @@
 """Who speaks when in a simulated conversation: turns, pauses and overlaps drawn at random.
 
 Speakers are drawn one after the other: the same one goes on, or any of the others follows, each
-as likely. Who follows begins after a pause, or before the one before has ended. Pauses and
-overlaps are exponentially distributed, as in the simulation of Fujita et al. 2019 (EEND) and
-Landini et al. 2022, turns log-normally. A turn is a piece of an utterance from one start of
-speech on, trimmed to the speech in it.
+as likely. Who follows begins after a pause, or before the one before has ended, as in the
+simulated conversations of Landini et al. 2022, who draw from histograms of real ones. Here pauses
+and overlaps are exponentially distributed (pauses as in EEND's simulation, Fujita et al. 2019),
+turns log-normally. A turn is a piece of an utterance, from one start of speech to an end of it.
 """
 
 from dataclasses import dataclass
