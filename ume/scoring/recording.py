@@ -92,7 +92,7 @@ def score_recording(task: Task) -> RecordingScore:
             f"{task.hypothesis.path} has {count} streams, cut {reference.id} "
             f"{len(reference.speakers)} speakers; use a model for as many"
         )
-    truth = load_example(task.cut)
+    truth = load_example(task.cut, rate=reference.rate)
     score = RecordingScore(reference, {}, conditions(task.cut, reference, truth))
     if task.speech is not None:
         score.results.update(_diarization(reference, task.speech))
@@ -179,8 +179,8 @@ def _against(
 def _separation(reference: Reference, truth: Example, task: Task) -> Dict[Figure, Ratio]:
     sources, mixture = truth.sources, truth.audio  # (S, T), (T,)
     active = reference.activity()  # (S, T)
-    estimates = task.hypothesis.audio(reference.id, reference.num_samples)
-    rate = task.cut.sampling_rate
+    rate = reference.rate
+    estimates = task.hypothesis.audio(reference.id, reference.num_samples, rate)
     # streams that nobody is left for are given silence to answer for, which is not scored
     missing = ((0, len(estimates) - len(sources)), (0, 0))
     padded, padded_active = np.pad(sources, missing), np.pad(active, missing)
@@ -193,7 +193,7 @@ def _separation(reference: Reference, truth: Example, task: Task) -> Dict[Figure
         if average.count
     }
     if task.speech is not None:
-        found = activity(task.speech, task.hypothesis.streams, reference.num_samples)
+        found = activity(task.speech, task.hypothesis.streams, reference.num_samples, rate)
         agree = labels_agree(separated.permutation, padded_active, found)
         results[Figure("label agreement", "separated")] = Average(float(agree), 1)
     return results

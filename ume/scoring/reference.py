@@ -21,6 +21,7 @@ class Reference:
 
     id: str
     duration: float  # seconds
+    rate: int  # Hz
     num_samples: int
     speakers: Tuple[str, ...]
     genders: Tuple[Optional[str], ...]
@@ -51,7 +52,8 @@ class Reference:
         return cls(
             id=cut.id,
             duration=cut.duration,
-            num_samples=num_samples(cut),
+            rate=cut.sampling_rate,
+            num_samples=num_samples(cut, cut.sampling_rate),
             speakers=tuple(sources),
             genders=tuple(own[0].gender for own in sources.values()),
             speech=cut_activity(cut),
@@ -80,7 +82,7 @@ class Reference:
 
     def activity(self) -> np.ndarray:
         """Who speaks at which sample, bool (S, T)."""
-        return activity(self.speech, self.speakers, self.num_samples)
+        return activity(self.speech, self.speakers, self.num_samples, self.rate)
 
 
 def _utterances(cut: Cut) -> Speech:
@@ -90,9 +92,9 @@ def _utterances(cut: Cut) -> Speech:
     return {speaker: merge_segments(segments) for speaker, segments in spans.items()}
 
 
-def activity(speech: Speech, speakers: Sequence[str], samples: int) -> np.ndarray:
-    """Segments of ``speakers`` as samples, bool (S, T)."""
-    return np.stack([segments_to_samples(speech.get(s, []), samples) for s in speakers])
+def activity(speech: Speech, speakers: Sequence[str], samples: int, rate: int) -> np.ndarray:
+    """Segments of ``speakers`` as samples at ``rate`` Hz, bool (S, T)."""
+    return np.stack([segments_to_samples(speech.get(s, []), samples, rate) for s in speakers])
 
 
 def activity_origin(cuts: PathLike, part: str) -> str:
