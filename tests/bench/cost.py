@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from tests.bench.eend_ss import peak_rate
 from tests.bench.record import publish
@@ -64,6 +65,7 @@ class Cost:
     parameters: float  # trained
     flops: float  # of an update
     activations: float  # bytes, of a batch
+    updates: int
     hours: float
 
     @property
@@ -180,7 +182,7 @@ def cost(config: Config) -> Cost:
     once = coefficients[2, 2]  # of weights in short, and the like
     update = config.accumulate * clips * flops
     hours = config.steps * update / (PEAK * SHARE) / 3600
-    return Cost(parameters, update, once + clips * (saved - once), hours)
+    return Cost(parameters, update, once + clips * (saved - once), config.steps, hours)
 
 
 def table(costs: Dict[Experiment, Cost]) -> List[str]:
@@ -195,7 +197,7 @@ def table(costs: Dict[Experiment, Cost]) -> List[str]:
             f"| {experiment.conf} | {experiment.overlay} | {experiment.speakers} "
             f"| {spent.parameters / 1e6:.1f} | {spent.flops / 1e12:.1f} "
             f"| {spent.activations / 1e9:.1f} | {spent.memory / 1e9:.1f} "
-            f"| {load(experiment).steps} | {spent.hours:.1f} |"
+            f"| {spent.updates} | {spent.hours:.1f} |"
         )
     return lines
 
@@ -256,7 +258,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--publish", default="", help="file to write")
     given = parser.parse_args()
-    costs = {experiment: cost(load(experiment)) for experiment in experiments()}
+    costs = {experiment: cost(load(experiment)) for experiment in tqdm(experiments())}
     publish(given.publish, "Recipe librimix", [EXPLAINED, *table(costs)], HEAD)
     publish(given.publish, "A training step on a CPU", timings(), HEAD)
 

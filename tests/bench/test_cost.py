@@ -90,9 +90,9 @@ def test_hours_and_memory_follow_from_the_counts() -> None:
 
 
 def test_a_row_of_the_table() -> None:
-    spent = Cost(parameters=5e6, flops=2.5e12, activations=1.88e9, hours=3.21)
+    spent = Cost(parameters=5e6, flops=2.5e12, activations=1.88e9, updates=700, hours=3.21)
     row = table({Experiment("conv_tasnet", "", 2): spent})[-1]
-    assert row == "| conv_tasnet |  | 2 | 5.0 | 2.5 | 1.9 | 2.0 | 200000 | 3.2 |"
+    assert row == "| conv_tasnet |  | 2 | 5.0 | 2.5 | 1.9 | 2.0 | 700 | 3.2 |"
 
 
 def test_a_batch_has_words_of_each_speaker() -> None:
