@@ -58,9 +58,7 @@ def write_corpus(folder: Path, rng: np.random.Generator) -> None:
             noise = noises[rng.integers(NOISES)]
             row = f"{name},{paths[one]},{gains[0]},{paths[two]},{gains[1]},{noise},{gains[2]}"
             rows.append(row)
-    head = (
-        "mixture_ID,source_1_path,source_1_gain,source_2_path,source_2_gain,noise_path,noise_gain"
-    )
+    head = ",".join(f"{name}_path,{name}_gain" for name in ("source_1", "source_2", "noise"))
     tables = {
         "metadata/Libri2Mix/libri2mix_train-clean-360.csv": [f"mixture_ID,{head}", *rows],
         "metadata/LibriSpeech/train-clean-360.csv": ["speaker_ID,sex,subset,length,origin_path",

@@ -99,8 +99,9 @@ def make_share(config: Config, plan: Dict[str, Any]) -> None:
                 cuts = (maker.cut(row, mode) for row in rows)
                 write_manifest(folder / f"cuts_{part}_{mode}.jsonl.gz", cuts)
             paths = sorted({path for row in rows for path in maker.sources(row)})
-            utterances = json.dumps([asdict(corpus.utterance(path)) for path in paths], default=str)
-            write_bytes(folder / f"utterances_{part}.json.gz", gzip.compress(utterances.encode(), mtime=0))
+            text = json.dumps([asdict(corpus.utterance(path)) for path in paths], default=str)
+            packed = gzip.compress(text.encode(), mtime=0)
+            write_bytes(folder / f"utterances_{part}.json.gz", packed)
         write_json(folder / "share.json", made_of(config))
 
 
