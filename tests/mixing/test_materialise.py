@@ -93,7 +93,7 @@ def test_tree_goes_on_and_is_of_one_manifest(mixed: Path, tmp_path: Path) -> Non
     assert {path: path.read_bytes() for path in paths} == before
     made_of = tmp_path / "Libri2Mix/wav8k/max/dev/made_of.json"
     made_of.write_text('{"cuts_sha256": "another"}')
-    with pytest.raises(UmeError, match="is of other mixtures"):
+    with pytest.raises(UmeError, match="this is of other mixtures"):
         materialise.main(config)
 
 

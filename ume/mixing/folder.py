@@ -38,6 +38,4 @@ def claim(record: Path, cuts: Path, **options: Any) -> None:
     if not record.exists():
         write_json(record, made_of)
     elif read_json(record) != made_of:
-        raise UmeError(
-            f"{record}: what is there is of other mixtures; remove it, or write elsewhere"
-        )
+        raise UmeError(f"{record}: this is of other mixtures; remove its folder, or give another")

@@ -22,7 +22,15 @@ from ume.corpora.folder import Utterance, summary, write_manifest
 from ume.corpora.librimix import Metadata, Row, speaker_of, utterance_of
 from ume.corpora.librispeech import read_alignments, read_sexes
 from ume.errors import UmeError
-from ume.files import atomic_folder, atomic_path, existing, read_json, write_json, write_text
+from ume.files import (
+    atomic_folder,
+    atomic_path,
+    existing,
+    read_json,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from ume.mixing.cuts import source_cut, statistics
 from ume.mixing.references import References
 from ume.mixing.transforms import FADE, fitted, resampled
@@ -91,10 +99,9 @@ def make_share(config: Config, plan: Dict[str, Any]) -> None:
                 cuts = (maker.cut(row, mode) for row in rows)
                 write_manifest(folder / f"cuts_{part}_{mode}.jsonl.gz", cuts)
             paths = sorted({path for row in rows for path in maker.sources(row)})
-            utterances = [asdict(corpus.utterance(path)) for path in paths]
-            write_json(folder / f"utterances_{part}.json", [
-                {**utterance, "path": str(utterance["path"])} for utterance in utterances
-            ])  # fmt: skip
+            text = json.dumps([asdict(corpus.utterance(path)) for path in paths], default=str)
+            packed = gzip.compress(text.encode(), mtime=0)
+            write_bytes(folder / f"utterances_{part}.json.gz", packed)
         write_json(folder / "share.json", made_of(config))
 
 
@@ -205,7 +212,7 @@ def join(config: Config, plan: Dict[str, Any]) -> None:
     (folder / "about.json").unlink(missing_ok=True)
     parts = {}
     for part in plan["parts"]:
-        utterances = joined_utterances(path / f"utterances_{part}.json" for path in shares)
+        utterances = joined_utterances(path / f"utterances_{part}.json.gz" for path in shares)
         lines = [f"{u.id} {u.text}\n" for u in utterances if u.text is not None]
         write_text(folder / f"text_{part}", "".join(lines))
         parts[part] = summary(utterances)
@@ -238,7 +245,8 @@ def join(config: Config, plan: Dict[str, Any]) -> None:
 
 def joined_utterances(paths: Iterable[Path]) -> List[Utterance]:
     """The utterances of all shares, each once, sorted."""
-    found = {fields["id"]: Utterance(**fields) for path in paths for fields in read_json(path)}
+    read = (json.loads(gzip.decompress(path.read_bytes())) for path in paths)
+    found = {fields["id"]: Utterance(**fields) for each in read for fields in each}
     return [found[name] for name in sorted(found)]
 
 
