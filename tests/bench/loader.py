@@ -22,12 +22,12 @@ from record import publish
 from ume.activity import SAMPLING_RATE, segments_to_frames
 from ume.corpora.folder import Utterance
 from ume.dataset.batch import Example, MixtureBatch, collate
-from ume.dataset.loader import Item, MixtureDataset, load
+from ume.dataset.loader import Item, MixtureDataset, load, make_batches
 from ume.dataset.mixtures import load_example, tracks_of
 from ume.mixing.cuts import joined_speech, mixture_cut, utterances
 from ume.mixing.metadata import Mixture
 
-BATCH = 8  # mixtures
+BATCH = 60.0  # seconds, as training makes them: of mixtures of similar length
 ROUNDS = 5
 REPEATS = 3  # of all mixtures by the workers; the first is not timed
 VIRTUAL, FLAC, WAV = "virtual", "premixed, FLAC", "premixed, WAV"
@@ -146,7 +146,9 @@ def table(
     title: str, datasets: Dict[str, MixtureDataset], cuts: Sequence[Cut], workers: int
 ) -> List[str]:
     """The table of one kind of examples, and what it says."""
-    items = [(0, list(range(k, min(k + BATCH, len(cuts))))) for k in range(0, len(cuts), BATCH)]
+    rng = np.random.default_rng(0)
+    longest = round(BATCH * SAMPLING_RATE)
+    items = [(0, batch) for batch in make_batches(datasets[VIRTUAL].lengths(0), longest, rng)]
     for name in (FLAC, WAV):
         check_equal(datasets[VIRTUAL][items[0]], datasets[name][items[0]])
     times: Dict[str, List[float]] = {name: [] for name in datasets}
@@ -191,8 +193,8 @@ def main() -> None:
             write_premixed(cuts, Path(name), kind)
         length = statistics.mean(cut.duration for cut in cuts)
         lines = [
-            f"{len(cuts)} mixtures of 2 speakers, {length:.1f} s on average, batches of {BATCH}.",
-            f"One process: CPU time, medians of {ROUNDS} rounds in turns. Workers: wall time,",
+            f"{len(cuts)} mixtures of 2 speakers, {length:.1f} s on average, batches of {BATCH:g}",
+            f"s. One process: CPU time, medians of {ROUNDS} rounds in turns. Workers: wall time,",
             f"beside {given.beside}.",
         ]
         for title, crop in (("whole mixtures", None), (f"windows of {given.crop:g} s", given.crop)):

@@ -60,14 +60,15 @@ def collate(examples: Sequence[Example], num_speakers: int = 0) -> MixtureBatch:
     size = len(examples)
     samples = max(example.audio.shape[0] for example in examples)
     speakers = max(num_speakers, *(example.sources.shape[0] for example in examples))
-    audio = torch.zeros(size, samples)  # (B, T)
-    sources = torch.zeros(size, speakers, samples)  # (B, S, T)
+    audio = torch.empty(size, samples)  # (B, T)
+    sources = torch.empty(size, speakers, samples)  # (B, S, T)
     shift = examples[0].frame_shift
     activity = torch.zeros(size, num_frames(samples, shift), speakers)  # (B, F, S)
     for b, example in enumerate(examples):
         count, length = example.sources.shape
-        audio[b, :length] = torch.from_numpy(example.audio)
+        audio[b, :length], audio[b, length:] = torch.from_numpy(example.audio), 0
         sources[b, :count, :length] = torch.from_numpy(example.sources)
+        sources[b, :count, length:] = sources[b, count:] = 0
         activity[b, : len(example.activity), :count] = torch.from_numpy(example.activity)
     return MixtureBatch(
         audio=audio,

@@ -86,14 +86,18 @@ def load_example(
         for supervision in track.cut.supervisions:
             moved = supervision.with_offset(track.offset)
             utterances.setdefault(supervision.speaker, []).append(moved)
-    mixture = np.zeros(stop - start, dtype=np.float32)  # (T,)
     sources = np.zeros((len(utterances), stop - start), dtype=np.float32)  # (S, T)
     rows = dict(zip(utterances, sources))
+    noise: List[Tuple[int, np.ndarray]] = []
     for track in tracks:
         place, audio = load_track(track, start, stop, rate)
-        mixture[place : place + len(audio)] += audio
         for supervision in track.cut.supervisions:
             rows[supervision.speaker][place : place + len(audio)] += audio
+        if not track.cut.supervisions:
+            noise.append((place, audio))
+    mixture = sources.sum(axis=0)  # (T,)
+    for place, audio in noise:
+        mixture[place : place + len(audio)] += audio
     samples = round((end - begin) * SAMPLING_RATE)
     activity = np.zeros((num_frames(samples, frame_shift), len(utterances)), dtype=bool)  # (F, S)
     for s, own in enumerate(utterances.values()):
