@@ -1,4 +1,4 @@
-"""Choose on dev how speaker embeddings are clustered: VBx's scales, then AHC's threshold."""
+"""Choose on dev how speaker embeddings are clustered: AHC's threshold, then VBx's scales."""
 
 from dataclasses import dataclass, replace
 from itertools import product
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ume.activity import SAMPLING_RATE, Segment, segments_to_frames
-from ume.inference.clustering import Options, first_labels, refine
+from ume.inference.clustering import STARTING_POINTS, Options, first_labels, refine
 from ume.inference.plda import Plda
 from ume.inference.vbx import Hmm
 from ume.metrics.frame_der import frame_der
@@ -17,8 +17,8 @@ from ume.metrics.results import DiarizationErrors
 FA = (0.07, 0.1, 0.2, 0.3, 0.4)
 FB = (0.8, 5.0, 14.0, 30.0, 64.0)
 LOOPS = (0.0, 0.65, 0.9, 0.99)
-OFFSETS = {"cosine": (-0.015, -0.1, -0.05, 0.0, 0.05), "plda": (0.0, -20.0, -10.0, 10.0)}
-"""By scores, the usual one first."""
+OFFSETS = {"cosine": (-0.015, 0.05, 0.1, 0.2, 0.3), "plda": (0.0, 5.0, 10.0, 15.0, 20.0)}
+"""By scores. Mostly above the calibrated threshold: VBx can join clusters, but not part them."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ def tune(
 ) -> Tuple[Options, DiarizationErrors]:
     """The options of the lowest frame DER over all ``recordings``, and its errors.
 
-    First every :class:`Hmm` of the grid with the usual threshold of AHC, then every threshold with
-    the best of them.
+    First every starting point with every threshold of AHC, then every :class:`Hmm` of the grid with
+    the best threshold.
     """
-    offsets = OFFSETS[scores]
-    grid = [Hmm(*values) for values in product(FA, FB, LOOPS)]
-    first = [Options(hmm, scores, offsets[0]) for hmm in grid]
+    first = [
+        Options(*pair) for pair in product(STARTING_POINTS.values(), [scores], OFFSETS[scores])
+    ]
     best, _ = _best(search(first, recordings, plda))
-    second = [replace(best, offset=offset) for offset in offsets]
-    return _best(search(second, recordings, plda))
+    grid = [best.hmm, *(Hmm(*values) for values in product(FA, FB, LOOPS))]
+    return _best(search([replace(best, hmm=hmm) for hmm in grid], recordings, plda))
 
 
 def search(
