@@ -1,12 +1,7 @@
-"""Who spoke when, of speaker embeddings of windows: AHC, then VBx, then segments.
-
->>> windows = sliding_windows(speech)  # doctest: +SKIP
->>> speakers = diarize(embeddings, windows, Plda.read("plda.safetensors"))  # doctest: +SKIP
->>> write_rttm("hyp.rttm", {"meeting": speakers})  # doctest: +SKIP
-"""
+"""Who spoke when, of speaker embeddings of windows: AHC, then VBx, then segments; docs/vbx.md."""
 
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Literal, Sequence, Tuple
 
 import numpy as np
 
@@ -16,6 +11,7 @@ from ume.inference.plda import Plda
 from ume.inference.vbx import Hmm, vbx
 from ume.inference.windows import intersection, speaker_segments
 
+Scores = Literal["cosine", "plda"]
 STARTING_POINTS = {
     "ami": Hmm(0.4, 64.0, 0.65),
     "voxconverse": Hmm(0.3, 14.0, 0.9),
@@ -32,10 +28,10 @@ class Options:
 
     hmm: Hmm = STARTING_POINTS["ami"]
     """VBx."""
-    scores: str = "cosine"
+    scores: Scores = "cosine"
     """What AHC compares by: `cosine`, or `plda`, log likelihood ratios."""
     offset: float = -0.015
-    """Above the calibrated threshold by so much (in units of the scores) AHC joins no more."""
+    """AHC joins what scores so much, or more, above the calibrated threshold."""
 
 
 def first_labels(embeddings: np.ndarray, plda: Plda, options: Options) -> np.ndarray:
@@ -92,7 +88,7 @@ def likeliest(log_posteriors: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     Only speakers who are somewhere the likeliest count, and are numbered from 0 as they come. Of
     a single one both are that one.
 
-    >>> likeliest(np.log([[0.2, 0.1, 0.7], [0.6, 0.3, 0.1], [0.0, 0.1, 0.9]]))
+    >>> likeliest(np.log([[0.2, 0.1, 0.7], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7]]))
     (array([0, 1, 0]), array([1, 0, 1]))
     """
     first = log_posteriors.argmax(axis=1)  # (N,)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ume.activity import SAMPLING_RATE, Segment, segments_to_frames
-from ume.inference.clustering import STARTING_POINTS, Options, first_labels, refine
+from ume.inference.clustering import STARTING_POINTS, Options, Scores, first_labels, refine
 from ume.inference.plda import Plda
 from ume.inference.vbx import Hmm
 from ume.metrics.frame_der import frame_der
@@ -36,16 +36,15 @@ class Recording:
 
 
 def tune(
-    recordings: Sequence[Recording], plda: Plda, scores: str = "cosine"
+    recordings: Sequence[Recording], plda: Plda, scores: Scores = "cosine"
 ) -> Tuple[Options, DiarizationErrors]:
     """The options of the lowest frame DER over all ``recordings``, and its errors.
 
     First every starting point with every threshold of AHC, then every :class:`Hmm` of the grid with
     the best threshold.
     """
-    first = [
-        Options(*pair) for pair in product(STARTING_POINTS.values(), [scores], OFFSETS[scores])
-    ]
+    starts = product(STARTING_POINTS.values(), OFFSETS[scores])
+    first = [Options(hmm, scores, offset) for hmm, offset in starts]
     best, _ = _best(search(first, recordings, plda))
     grid = [best.hmm, *(Hmm(*values) for values in product(FA, FB, LOOPS))]
     return _best(search([replace(best, hmm=hmm) for hmm in grid], recordings, plda))
@@ -62,13 +61,10 @@ def search(
             start = (options.scores, options.offset)
             if start not in labels:
                 labels[start] = first_labels(recording.embeddings, plda, options)
-            table[options] += _errors(recording, plda, labels[start], options.hmm)
+            embeddings, windows = recording.embeddings, recording.windows
+            found = refine(embeddings, windows, plda, labels[start], options.hmm, recording.overlap)
+            table[options] += segment_der(found, recording.reference)
     return table
-
-
-def _errors(recording: Recording, plda: Plda, labels: np.ndarray, hmm: Hmm) -> DiarizationErrors:
-    found = refine(recording.embeddings, recording.windows, plda, labels, hmm, recording.overlap)
-    return segment_der(found, recording.reference)
 
 
 def segment_der(

@@ -3,13 +3,14 @@
 Windows are ``(start, end)`` in seconds, (N, 2), in order of time.
 """
 
+import math
 from typing import Dict, Iterable, List, Sequence
 
 import numpy as np
 
 from ume.activity import Segment, merge_segments
 
-ROUNDING = 1e-6  # seconds
+ROUNDING = 1e-6  # of a step: times are not exact
 
 
 def sliding_windows(
@@ -28,7 +29,8 @@ def sliding_windows(
     windows = [np.zeros((0, 2))]
     for start, end in merge_segments(speech):
         last = max(start, end - duration)
-        starts = np.r_[np.arange(start, last - ROUNDING, shift), last]
+        steps = math.ceil((last - start) / shift - ROUNDING)
+        starts = np.minimum(start + shift * np.arange(steps + 1), last)
         windows.append(np.stack([starts, np.minimum(starts + duration, end)], axis=1))
     return np.concatenate(windows)
 
