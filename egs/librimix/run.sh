@@ -10,6 +10,7 @@ metadata=
 alignments=
 librispeechmix=
 sparselibrimix=
+num_mixtures=3000
 num_speakers=2
 sampling_rate=16000
 type=mix_clean
@@ -43,6 +44,7 @@ Corpora:
   --wham DIR                WHAM!'s noise (tr, cv, tt); not needed for mix_clean
   --metadata DIR            LibriMix checkout, or its metadata folder; 'own': made anew by its rules
                             and seed from what is on disk; without it, it is fetched
+  --num-mixtures N          of dev and of test, with --metadata own
   --alignments DIR          RTTM files of speech activity; without them utterances count as speech
   --librispeechmix DIR      checkout of LibriSpeechMix: more test sets
   --sparselibrimix DIR      checkout of SparseLibriMix: more test sets (with --wham)
@@ -125,7 +127,7 @@ if ((stage <= 1 && stop_stage >= 1)); then
   log "stage 1: metadata"
   if [[ $metadata == own ]]; then
     local/create_librimix_metadata.sh --wham "$wham" --num-speakers "$num_speakers" \
-      --nj "$nj" --force "$force" "$librispeech" "$data/metadata_own"
+      --num-mixtures "$num_mixtures" --nj "$nj" --force "$force" "$librispeech" "$data/metadata_own"
   elif [[ -z $metadata ]]; then
     local/fetch_librimix_metadata.sh --force "$force" "$data/LibriMix"
   fi

@@ -68,9 +68,10 @@ class Config:
     """Factor on the 4-gram's scores (rescoring methods and attention-decoder)."""
     attention_scale: float = 1.0
     """Factor on the attention decoder's log-probability (attention-decoder only)."""
-    max_arcs: int = 500_000
-    """Arcs of a lattice at most before the 4-gram rescores it; of a larger one the least probable
-    go."""
+    max_arcs: int = 10_000
+    """Arcs of a lattice at most before paths are drawn from it or the 4-gram rescores it (all but
+    1best); of a larger one the least probable go. A model that is unsure has hundreds of thousands
+    in a few seconds, each of which a hundred paths would be compared with."""
     blank_penalty: float = 0.0
     """Taken from blank's log-probability in every frame (nats). A model that is unsure prefers
     blank to any one token, so that words are lost: about 2 for poorly separated voices."""

@@ -115,7 +115,7 @@ def hlg_decoder(config: Config, scales: Sequence[Scales]) -> Decoder:
         partial(as_text, symbols),
         make_reader(config, symbols, grammar, scales),
         GrammarRescorer(grammar) if config.method in RESCORED else None,
-        config.max_arcs if grammar is not None else float("inf"),
+        float("inf") if config.method == "1best" else config.max_arcs,
     )
 
 

@@ -6,10 +6,12 @@ import kaldialign
 import torch
 from torch import Tensor
 
-from ume.decoding.lattice import Labels
+from ume.decoding.lattice import Labels, num_arcs
 
 if TYPE_CHECKING:
     import k2
+
+MAX_PAIRS = 20_000_000  # of arcs and places, compared at once: about a gigabyte
 
 
 class Scales(NamedTuple):
@@ -35,32 +37,28 @@ class Nbest:
         self.words: List[Labels] = k2.get_aux_labels(drawn.fsa)
         self.owners: Tensor = drawn.shape.row_ids(1)
 
-    def best_in(self, graph: "k2.Fsa", owners: Tensor) -> "k2.Fsa":
-        """Best path of each sequence through the graph of ``owners`` (R,); its labels are words."""
-        import k2
+    def best_in(self, graph: "k2.Fsa", owners: Tensor) -> Tuple[Tensor, Tensor]:
+        """Score (R,), and its share of ``lm_scores``, of each sequence in the graph of ``owners``.
 
-        lines = k2.add_epsilon_self_loops(k2.linear_fsa(self.words))
-        paths = k2.intersect_device(graph, lines, owners, sorted_match_a=True)
-        return k2.shortest_path(k2.top_sort(k2.connect(paths)), use_double_scores=True)
+        The score is that of the best path; -inf of a sequence that has none.
+        """
+        scores = [
+            best_paths_of(graph, [self.words[row] for row in rows], owners[rows])
+            for rows in groups(self.words, num_arcs(graph), owners.tolist())
+        ]
+        total, lm = zip(*scores) if scores else ([torch.zeros(0)], [torch.zeros(0)])
+        return torch.cat(total).double(), torch.cat(lm).double()
 
     def in_lattice(self) -> Tuple[Tensor, Tensor]:
         """Scores (R,) of acoustics and of ``lm_scores``, of the best path of each sequence."""
         import k2
 
-        if not self.words:  # of which k2 makes no vector of graphs
-            return torch.zeros(0).double(), torch.zeros(0).double()
-        best = self.best_in(k2.arc_sort(k2.invert(self.lattice)), self.owners)
-        total = best.get_tot_scores(use_double_scores=True, log_semiring=False)
-        arcs = best.arcs.shape().remove_axis(1)  # [path][arc]
-        lm = k2.RaggedTensor(arcs, best.lm_scores.contiguous()).sum().double()
+        total, lm = self.best_in(k2.arc_sort(k2.invert(self.lattice)), self.owners)
         return total - lm, lm
 
     def in_grammar(self, grammar: "k2.Fsa") -> Tensor:
         """Scores (R,) of an n-gram; -inf of a sequence with a word that it lacks."""
-        if not self.words:
-            return torch.zeros(0).double()
-        best = self.best_in(grammar, torch.zeros_like(self.owners))
-        return best.get_tot_scores(use_double_scores=True, log_semiring=False)
+        return self.best_in(grammar, torch.zeros_like(self.owners))[0]
 
     def by_lattice(self, scores: Tensor) -> Iterator[Tuple[List[Labels], Tensor]]:
         """The sequences of each lattice, and what ``scores`` (R, ...) has of them."""
@@ -76,6 +74,36 @@ class Nbest:
             [words[index] if words else [] for index in indices(each)]
             for words, each in self.by_lattice(scores)
         ]
+
+
+def best_paths_of(graph: "k2.Fsa", words: List[Labels], owners: Tensor) -> Tuple[Tensor, Tensor]:
+    """What :meth:`Nbest.best_in` says of ``words``."""
+    import k2
+
+    lines = k2.add_epsilon_self_loops(k2.linear_fsa(words))
+    paths = k2.intersect_device(graph, lines, owners, sorted_match_a=True)
+    best = k2.shortest_path(k2.top_sort(paths), use_double_scores=True)
+    total = best.get_tot_scores(use_double_scores=True, log_semiring=False)
+    arcs = best.arcs.shape().remove_axis(1)  # [path][arc]
+    return total, k2.RaggedTensor(arcs, best.lm_scores.contiguous()).sum()
+
+
+def groups(words: List[Labels], arcs: List[int], owners: List[int]) -> Iterator[List[int]]:
+    """Rows of ``words`` in groups whose intersections with graphs of so many ``arcs`` fit.
+
+    An arc without a word goes with every place between words.
+    """
+    rows: List[int] = []
+    room = MAX_PAIRS
+    for row, owner in enumerate(owners):
+        pairs = (len(words[row]) + 1) * arcs[owner]
+        if rows and pairs > room:
+            yield rows
+            rows, room = [], MAX_PAIRS
+        rows.append(row)
+        room -= pairs
+    if rows:
+        yield rows
 
 
 def indices(scores: Tensor) -> List[int]:
