@@ -8,7 +8,7 @@ Counted are the multiplications and additions (two operations for a pair) of all
 convolutions in the forward and backward pass of the loss that ``ume train`` computes, and the bytes
 of what autograd keeps between the two, in the configuration's precision. Both are polynomials of
 degree 2 in the length of a clip (attention) and of degree 1 in the number of encoder layers: they
-are counted on one clip of 0.4, 0.8 and 1.2 s with one and two layers, and extended. All that is
+are counted on one clip of 0.64, 1.28 and 1.92 s with one and two layers, and extended. All that is
 said of a GPU follows from these counts by the assumptions below.
 """
 
@@ -19,7 +19,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, Set, Tuple
+from typing import Any, Callable, Dict, List, Set, Tuple
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from tests.bench.eend_ss import peak_rate
+from tests.bench.flops import counter
 from tests.bench.record import publish
 from ume.__main__ import VERBS, make_parser
 from ume.activity import FRAME_SAMPLES, SAMPLING_RATE
@@ -38,9 +38,9 @@ from ume.training.train import Config, LossOfBatch
 CONF = Path(__file__).resolve().parents[2] / "egs" / "librimix" / "conf"
 OVERLAID = "ume_owsm_medium"  # the configuration that overlays are counted on
 SPEAKERS = (2, 3)
-LENGTHS = (0.4, 0.8, 1.2)  # s; whole frames of every part of the model
+LENGTHS = (0.64, 1.28, 1.92)  # s; 1 ms frames are multiples of every dilation: nothing is padded
 CLIP = 15.0  # s, of a training mixture; in Libri2Mix's train-100 14.6 in mode max, 11.2 in min
-TOKENS = 5  # a second, of a speaker
+TOKENS = 3 / LENGTHS[0]  # a second, of a speaker
 VOCABULARY = 500
 PEAK, SHARE = 312e12, 0.35  # FLOP/s of an A100 in bf16, and what is assumed to be used of it
 STATE = 4 + 4 + 8 + 8  # bytes a parameter: weight, gradient, AdamW's moments, mean in float64
@@ -145,18 +145,16 @@ class Saved(torch.autograd.graph.saved_tensors_hooks):
 
 def count(model: UME, config: Config, seconds: float) -> np.ndarray:
     """Trained parameters, FLOP and bytes kept of a training step on one clip."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     batch, tokens = make_batch(seconds, config.model.num_speakers)
     step = LossOfBatch(model.train(), config.precision)
     saved = Saved(model)
-    with FlopCounterMode(display=False) as counter:
+    with counter() as counted:
         with saved:
             total, _ = step("windows" if config.crop else "whole", batch, tokens, None)
         total.backward()
     trained = sum(p.numel() for p in model.parameters() if p.grad is not None)
     model.zero_grad(set_to_none=True)
-    return np.array([trained, counter.get_total_flops(), saved.bytes], dtype=np.float64)
+    return np.array([trained, counted.get_total_flops(), saved.bytes], dtype=np.float64)
 
 
 def curves(config: Config) -> np.ndarray:
@@ -202,27 +200,34 @@ def table(costs: Dict[Experiment, Cost]) -> List[str]:
     return lines
 
 
+def processor_seconds(step: Callable[[], object]) -> float:
+    """Median time of the processor: that of a machine with nothing else to do."""
+    times = []
+    for _ in range(ROUNDS + 1):
+        started = time.process_time()
+        step()
+        times.append(time.process_time() - started)
+    return statistics.median(times[1:])
+
+
 def time_step(config: Config) -> Tuple[float, float]:
-    """Median seconds of forward and backward in float32 on one clip, and their FLOP."""
+    """Seconds of forward and backward in float32 on one clip, and their FLOP."""
     config.precision = "float32"
     model = UME(config.model)
     _, flops, _ = count(model, config, TIMED_SECONDS)
     batch, tokens = make_batch(TIMED_SECONDS, config.model.num_speakers)
-    step = LossOfBatch(model, config.precision)
-    times = []
-    for _ in range(ROUNDS):
-        started = time.perf_counter()
-        step("windows" if config.crop else "whole", batch, tokens, None)[0].backward()
-        times.append(time.perf_counter() - started)
-        model.zero_grad(set_to_none=True)
-    return statistics.median(times), flops
+    loss = LossOfBatch(model, config.precision)
+    kind = "windows" if config.crop else "whole"
+    return processor_seconds(lambda: loss(kind, batch, tokens, None)[0].backward()), flops
 
 
 def timings() -> List[str]:
     """Measured steps as Markdown."""
-    peak = peak_rate()
+    torch.set_num_threads(1)
+    a = torch.randn(2048, 2048)
+    peak = 2 * 2048**3 / processor_seconds(lambda: torch.mm(a, a)) / 1e9
     lines = [
-        "| conf | GFLOP/step | s/step | GFLOP/s | share of mm's peak |",
+        "| conf | GFLOP/step | s/step | GFLOP/s | share of mm's rate |",
         "| --- | --- | --- | --- | --- |",
     ]
     for conf in TIMED:
@@ -232,8 +237,8 @@ def timings() -> List[str]:
         lines.append(f"| {conf} | {flops / 1e9:.0f} | {seconds:.2f} | {rate:.0f} | {share:.0f} % |")
     return [
         f"**Measured**: forward and backward in float32 on one mixture of {TIMED_SECONDS} s and",
-        f"{SPEAKERS[0]} speakers, median of {ROUNDS}. {torch.get_num_threads()} thread(s), "
-        f"torch.mm {peak:.0f} GFLOP/s; other work ran on the machine.",
+        f"{SPEAKERS[0]} speakers, median of {ROUNDS}; time of the processor, one thread, in which "
+        f"torch.mm does {peak:.0f} GFLOP/s.",
         "",
         *lines,
     ]
@@ -243,8 +248,8 @@ EXPLAINED = f"""\
 **Counted**: parameters that have a gradient; operations of an update, all its batches, products and
 convolutions alone, forward and backward; *activations*, the bytes that autograd keeps of one batch
 of `max_duration` seconds in the precision of the configuration. Mixtures are {CLIP:g} s long, or as
-long as `crop`, with {TOKENS} tokens of {VOCABULARY} a second and speaker. The CPU's autocast, which
-this was counted under, leaves fewer operations in float32 than a GPU's: expect more there.
+long as `crop`, with {TOKENS:.1f} tokens of {VOCABULARY} a second and speaker. The CPU's autocast,
+under which this was counted, leaves fewer operations in float32 than a GPU's: expect more there.
 
 **Estimated**, on no GPU so far: *memory* is activations and {STATE} bytes a parameter (weight 4,
 gradient 4, AdamW 8, running mean in float64 8), without what CUDA, cuDNN and the allocator take for

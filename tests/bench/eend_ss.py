@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 import ume.compat  # noqa: F401  (before anything that looks for torchaudio)
+from tests.bench.flops import counter
 from tests.bench.record import publish
 from ume.dataset.batch import MixtureBatch
 from ume.models.ume import UME, LossConfig, UMEConfig
@@ -183,15 +184,13 @@ def main() -> None:
             step()
         print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=20))
         return
-    from torch.utils.flop_counter import FlopCounterMode  # torch 2, which the peers need anyway
-
     memory = {name: peak_memory(name) for name in STEPS}
     steps = {name: make() for name, make in STEPS.items()}
     work = {}
     for name, step in steps.items():
-        with FlopCounterMode(display=False) as counter:
+        with counter() as counted:
             assert torch.isfinite(step())
-        work[name] = counter.get_total_flops() / 1e9
+        work[name] = counted.get_total_flops() / 1e9
     times: Dict[str, List[float]] = {name: [] for name in steps}
     for _ in range(ROUNDS + WARM_UP):
         for name, step in steps.items():
