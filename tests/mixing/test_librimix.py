@@ -19,6 +19,7 @@ from ume.errors import UmeError
 from ume.files import read_json
 from ume.mixing import librimix
 from ume.mixing.librimix import MODES
+from ume.mixing.remix import Remixer
 
 LSB = 2**-15
 
@@ -214,3 +215,34 @@ def test_without_alignments_an_utterance_is_speech(
     assert part["activity"] == {"utterance": 18}
     assert part["min"]["all_speak_der"] == 0 and part["min"]["overlap_ratio"] == 100
     assert sum(part["sexes"].values()) == part["min"]["num_mixtures"] == 9
+
+
+@pytest.mark.parametrize("rate", [16000, 8000])
+def test_new_mixtures_have_noise_at_its_level(
+    rate: int, few: Path, librispeech: Path, wham: Path, tmp_path: Path
+) -> None:
+    folder = prepare(tmp_path / "mix", librispeech, few, wham, type="mix_both", modes="max",
+                     sampling_rate=rate)  # fmt: skip
+    cuts = list(load_manifest(folder / "cuts_dev_max.jsonl.gz"))
+    remixer = Remixer(cuts, ["max", "min"], seed=0)
+    plans = remixer.plans(0)
+    assert len({plan.noise for plan in plans[:9]}) == 9 and remixer.sizes == [2] * 9
+    for mode, number in (("max", 2), ("min", 11)):
+        plan = plans[number]
+        made = remixer.cut(plan)
+        sources = [remixer.supervisions[source].id for source in plan.sources]
+        lengths = [
+            soundfile.info(next(librispeech.glob(f"*/*/*/{s}.flac"))).frames for s in sources
+        ]
+        assert plan.mode == mode and made.sampling_rate == rate
+        longest = (max if mode == "max" else min)(lengths)
+        assert abs(made.num_samples - longest * rate / 16000) <= 1
+        example = load_example(made, rate=rate)
+        noise = example.audio - example.sources.sum(axis=0)
+        track = remixer.noises[plan.noise]
+        path = track.recording.sources[0].source
+        noise_file = read(Path(path))[: len(noise) * 16000 // rate, 0] * track.custom["gain"]
+        if rate == 16000:
+            count = min(len(noise_file) - 8001, len(noise))  # up to the first crossfade
+            assert np.abs(noise[:count] - noise_file[:count]).max() < 1e-6
+        assert np.std(noise) == pytest.approx(np.std(noise_file) * (rate / 16000) ** 0.5, rel=0.2)

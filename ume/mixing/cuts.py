@@ -22,7 +22,11 @@ def mixture_cut(
     supervisions: Dict[str, SupervisionSegment],
     mode: str,
 ) -> MixedCut:
-    """The mixture cut of docs/contracts.md; recordings and supervisions by utterance."""
+    """The mixture cut of docs/contracts.md; recordings and supervisions by utterance.
+
+    All recordings are of one sampling rate, and the mixture's starts in samples of it.
+    """
+    rate = recordings[mixture.sources[0]].sampling_rate
     lengths = [recordings[source].num_samples for source in mixture.sources]
     if mode == "min":
         lengths = [min(lengths)] * len(lengths)
@@ -32,8 +36,8 @@ def mixture_cut(
         tracks=[
             MixTrack(
                 source_cut(f"{mixture.id}-{k}", recordings[source], supervisions[source],
-                           gain, length / SAMPLING_RATE),
-                offset=start / SAMPLING_RATE,
+                           gain, length / rate),
+                offset=start / rate,
             )
             for k, (source, gain, length, start) in enumerate(
                 zip(mixture.sources, mixture.gains, lengths, starts), 1

@@ -1,15 +1,18 @@
 """New mixtures every epoch (dynamic mixing): the sources of a training set, grouped anew."""
 
-from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from dataclasses import dataclass, replace
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
-from lhotse.cut import Cut, MixedCut
+from lhotse import MonoCut, Recording
+from lhotse.augmentation import AudioTransform, Volume
+from lhotse.cut import Cut, MixedCut, MixTrack
 from lhotse.utils import fastcopy
 
 from ume.activity import SAMPLING_RATE
 from ume.mixing.cuts import mixture_cut
 from ume.mixing.metadata import START, Mixture, deal
+from ume.mixing.transforms import file_format, fitted, resampled
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,9 @@ class Plan:
 
     mode: str
     sources: Tuple[int, ...]
-    starts: Tuple[int, ...]  # samples
-    num_samples: int
+    starts: Tuple[int, ...]  # samples of the sources' own rate
+    num_samples: int  # at 16 kHz
+    noise: Optional[int] = None
 
 
 class Remixer:
@@ -27,7 +31,8 @@ class Remixer:
 
     So levels are distributed as the rules say (``ume.mixing.metadata``); only the limit of 0.9 on
     the peak is not kept, which samples in floating point do not need. Groups are of the sizes of
-    the mixtures. The plans of an epoch depend on (seed, epoch) alone.
+    the mixtures. Noises (tracks without a supervision) are dealt as well, one a mixture, at their
+    levels. The plans of an epoch depend on (seed, epoch) alone.
 
     Args:
         cuts: mixtures in mode max: whole utterances.
@@ -51,12 +56,17 @@ class Remixer:
         self.modes, self.seed = list(modes), seed
         self.opposite_sex, self.words = opposite_sex, words
         self.longest = None if longest is None else round(longest * SAMPLING_RATE)
-        self.sizes = [len(cut.tracks) for cut in cuts]
-        tracks = [track.cut for cut in cuts for track in cut.tracks]
-        self.recordings = [fastcopy(track.recording, transforms=None) for track in tracks]
-        self.gains: List[float] = [track.custom["gain"] for track in tracks]
-        self.supervisions = [track.supervisions[0] for track in tracks]
+        tracks = [[track.cut for track in cut.tracks] for cut in cuts]
+        voices = [[track for track in each if track.supervisions] for each in tracks]
+        self.sizes = [len(each) for each in voices]
+        sources = [track for each in voices for track in each]
+        self.recordings = [without_gain(track.recording) for track in sources]
+        self.rate = self.recordings[0].sampling_rate
+        self.gains: List[float] = [track.custom["gain"] for track in sources]
+        self.supervisions = [track.supervisions[0] for track in sources]
         self.speakers = [supervision.speaker for supervision in self.supervisions]
+        self.noises = [track for each in tracks for track in each if not track.supervisions]
+        self.places = [str(place) for place in range(len(self.noises))]
 
     def plans(self, epoch: int) -> List[Plan]:
         """The mixtures of an epoch."""
@@ -64,8 +74,11 @@ class Remixer:
         for number, mode in enumerate(self.modes):
             rng = np.random.default_rng([self.seed, epoch, number])
             deck: List[int] = []
+            noises: List[int] = []
             for size in self.sizes:
                 plan = self.plan(mode, deal(deck, self.speakers, size, rng), rng)
+                if self.noises:
+                    plan = replace(plan, noise=deal(noises, self.places, 1, rng)[0])
                 if self.wants(plan):
                     found.append(plan)
         return found
@@ -81,7 +94,7 @@ class Remixer:
             samples = max(lengths)
         else:
             samples = max(start + length for start, length in zip(starts, lengths))
-        return Plan(mode, sources, starts, samples)
+        return Plan(mode, sources, starts, samples * SAMPLING_RATE // self.rate)
 
     def wants(self, plan: Plan) -> bool:
         """Whether ``plan`` is of the kind that was asked for."""
@@ -96,9 +109,42 @@ class Remixer:
         """The mixture cut of ``plan``, as the static ones are made."""
         names = [self.recordings[source].id for source in plan.sources]
         gains = tuple(self.gains[source] for source in plan.sources)
-        return mixture_cut(
+        cut = mixture_cut(
             Mixture(tuple(names), gains, plan.starts),
             {name: self.recordings[source] for name, source in zip(names, plan.sources)},
             {name: self.supervisions[source] for name, source in zip(names, plan.sources)},
             plan.mode,
         )
+        if plan.noise is None:
+            return cut
+        return MixedCut(id=cut.id, tracks=[*cut.tracks, MixTrack(self.noise(plan))])
+
+    def noise(self, plan: Plan) -> MonoCut:
+        """The noise of ``plan``, as long as its mixture."""
+        assert plan.noise is not None
+        track = self.noises[plan.noise]
+        rate, num_samples = file_format(track.recording)
+        as_it_lies = fastcopy(
+            track.recording,
+            sampling_rate=rate,
+            num_samples=num_samples,
+            duration=num_samples / rate,
+            transforms=None,
+        )
+        recording = fitted(as_it_lies, plan.num_samples)
+        recording = recording.perturb_volume(track.custom["gain"], affix_id=False)
+        recording = resampled(recording, self.rate)
+        return fastcopy(track, recording=recording, start=0.0, duration=recording.duration)
+
+
+def without_gain(recording: Recording) -> Recording:
+    """``recording`` at the level of its file."""
+    kept = [transform for transform in recording.transforms or [] if not is_gain(transform)]
+    return fastcopy(recording, transforms=kept or None)
+
+
+def is_gain(transform: Union[AudioTransform, Dict[str, Any]]) -> bool:
+    """Whether a transform, which manifests hold as a dictionary, scales all samples alike."""
+    if isinstance(transform, dict):
+        return bool(transform["name"] == Volume.__name__)
+    return isinstance(transform, Volume)
