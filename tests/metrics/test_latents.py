@@ -4,18 +4,17 @@ from itertools import permutations
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from ume.metrics.latents import knn_top1, latent_si_sdr, match_slots
 from ume.metrics.si_sdr import si_sdr
 
 
-@pytest.mark.parametrize("speakers, chance", [(2, 0.75), (3, 0.71), (4, 0.68)])
+@pytest.mark.parametrize("speakers, chance", [(2, 0.75), (3, 0.67), (4, 0.64)])
 def test_slots_of_chance_are_right_as_often_as_is_said(speakers: int, chance: float) -> None:
     torch.manual_seed(0)
-    right = [
-        match_slots(torch.randn(speakers, 1, 400), torch.randn(speakers, 1, 400)).right.float()
-        for _ in range(1500)
-    ]
+    latents = normalize(torch.randn(1500, 2, speakers, 1, 300), dim=-1)
+    right = [match_slots(*pair).right.float() for pair in latents]
     assert torch.stack(right).mean().item() == pytest.approx(chance, abs=0.02)
 
 
