@@ -29,7 +29,8 @@ def match_slots(slots: Tensor, sources: Tensor) -> Matched:
     """Match ``slots`` (K, F, D) with ``sources`` (S, F, D), S <= K, by least squared distance.
 
     PIT separation accuracy is the mean of ``right``. Slots of chance get 0.75, 0.67 and 0.64 for 2,
-    3 and 4 sources, as the best permutation is theirs (one chosen for being right: 0.75, 0.70, 0.68).
+    3 and 4 sources, as the best permutation is theirs; were it chosen for being right, they would
+    get 0.75, 0.70 and 0.68.
     """
     flat = slots.flatten(1), sources.flatten(1)
     cost = torch.cdist(flat[1], flat[0]).square()  # (S, K)
