@@ -100,16 +100,19 @@ class LogMel(nn.Module):
     """ESPnet's input: natural log of the mel power, normalised per bin.
 
     ``normalise`` is "utterance" (mean and deviation over the clip's own frames) or "global" (the
-    buffers ``mean`` and ``std``, which come with pretrained weights).
+    buffers ``mean`` and ``std``, which come with pretrained weights). ``mirror_end`` is
+    :class:`MelSpectrogram`'s: ESPnet's way to end a clip.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, num_mels: int = 80, normalise: str = "utterance") -> None:
+    def __init__(
+        self, num_mels: int = 80, normalise: str = "utterance", mirror_end: bool = True
+    ) -> None:
         super().__init__()
         assert normalise in ("utterance", "global"), normalise
-        self.mel = MelSpectrogram(num_mels, n_fft=512, mirror_end=True)
+        self.mel = MelSpectrogram(num_mels, n_fft=512, mirror_end=mirror_end)
         self.normalise = normalise
         if normalise == "global":
             self.register_buffer("mean", torch.zeros(num_mels))

@@ -1,0 +1,64 @@
+"""Quantisers: nearest entries, gradients, dead entries, what is in use."""
+
+import pytest
+import torch
+
+from ume.nn.vq import Codebook, ProductQuantiser, ResidualQuantiser, perplexity
+
+
+def clusters(count: int, width: int, each: int = 50) -> torch.Tensor:
+    torch.manual_seed(0)
+    centres = 10 * torch.randn(count, 1, width)
+    return (centres + 0.1 * torch.randn(count, each, width)).flatten(0, 1)
+
+
+def test_entries_find_the_clusters_and_the_dead_come_back() -> None:
+    vectors = clusters(8, 4)
+    torch.manual_seed(1)
+    book = Codebook(24, 4)
+    book(vectors)
+    book.entries[:20] = 1e3  # nobody is near
+    book.sums[:20] = 1e3
+    for _ in range(600):
+        found = book(vectors[torch.randperm(len(vectors))[:200]])
+    assert book.entries.abs().max() < 100 and found.perplexity > 12
+    assert found.commitment < 0.02  # the spread of a cluster is 0.01
+    book.eval()
+    before = book.entries.clone()
+    again = book(vectors)
+    assert torch.equal(book.entries, before)
+    nearest = torch.cdist(vectors, book.entries).argmin(dim=1)
+    assert torch.equal(again.codes[:, 0], nearest)
+    torch.testing.assert_close(again.values, book.entries[nearest])
+
+
+def test_gradients_pass_as_if_nothing_had_been_done() -> None:
+    quantiser = ProductQuantiser(6, 3, 4).eval()
+    vectors = torch.randn(10, 6, requires_grad=True)
+    found = quantiser(vectors)
+    assert found.codes.shape == (10, 3) and quantiser.bits == 6
+    weight = torch.randn(10, 6)
+    (found.values * weight).sum().backward()
+    torch.testing.assert_close(vectors.grad, weight)
+    for part, book in enumerate(quantiser.books):
+        torch.testing.assert_close(
+            found.values[:, 2 * part : 2 * part + 2].detach(), book.entries[found.codes[:, part]]
+        )
+
+
+def test_every_further_codebook_leaves_less() -> None:
+    torch.manual_seed(0)
+    vectors, left = torch.randn(500, 8), []
+    for number in (1, 2, 4):
+        quantiser = ResidualQuantiser(8, number, 16)
+        for _ in range(60):
+            quantiser(vectors)
+        found = quantiser.eval()(vectors)
+        assert found.codes.shape == (500, number) and quantiser.bits == 4 * number
+        left.append((found.values - vectors).square().mean().item())
+    assert 1 > left[0] > left[1] > left[2] > 0
+
+
+def test_perplexity_counts_entries_in_use() -> None:
+    assert perplexity(torch.arange(8).repeat(3), 8).item() == pytest.approx(8)
+    assert perplexity(torch.zeros(20).long(), 8).item() == pytest.approx(1)

@@ -1,0 +1,108 @@
+"""A Vision Transformer on log-mel patches: Echo's encoder (arXiv 2606.01909)."""
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from ume.nn.encoder import Encoder, EncoderOutput
+from ume.nn.frontend import LogMel
+from ume.nn.lengths import num_frames, valid_frames
+from ume.nn.linear import Linear
+from ume.nn.whisper import EncoderLayer, sinusoids
+
+
+@dataclass
+class ViTSize:
+    """Sizes; the default has 25.3 million parameters."""
+
+    num_layers: int = 8
+    """layers"""
+    width: int = 512
+    """width of the hidden states; layers are four times as wide inside"""
+    num_heads: int = 8
+    """attention heads"""
+    num_mels: int = 80
+    """mel bins"""
+    patch: int = 2
+    """log-mel frames (10 ms) of a patch"""
+
+
+class ViTEncoder(Encoder):
+    """Patches of all bins of a few log-mel frames, fixed positions, pre-norm Transformer layers."""
+
+    def __init__(self, size: ViTSize) -> None:
+        super().__init__()
+        self.width, self.num_layers, self.patch = size.width, size.num_layers, size.patch
+        self.frame_shift = 0.01 * size.patch
+        self.features = LogMel(size.num_mels, mirror_end=False)
+        self.embedding = Linear(size.patch * size.num_mels, size.width)
+        self.layers = nn.ModuleList(
+            EncoderLayer(size.width, size.num_heads) for _ in range(size.num_layers)
+        )
+        self.norm = nn.LayerNorm(size.width)
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """See :class:`Encoder`."""
+        return self.norm
+
+    def embed(self, audio: Tensor, audio_lens: Tensor) -> Tuple[Tensor, Tensor]:
+        """Patches of ``audio`` (B, T) with their positions (B, F, D), and how many (B,)."""
+        features, mel_lens = self.log_mel(audio, audio_lens)  # (B, F_mel, M)
+        lens = num_frames(mel_lens, self.patch)
+        missing = int(lens.max()) * self.patch - features.shape[1]
+        patches = nn.functional.pad(features, (0, 0, 0, missing))
+        patches = patches.unflatten(1, (-1, self.patch)).flatten(2)  # (B, F, P * M)
+        x = self.embedding(patches)
+        return x + sinusoids(x.shape[1], self.width).to(x), lens
+
+    def look(self, x: Tensor, seen: Tensor) -> Tensor:
+        """The last layer's output (B, F, D) for patches ``x``, where only ``seen`` (B, F) exist."""
+        for layer in self.layers:
+            x = layer(x, seen[:, None, None])
+        return self.norm(x)
+
+    def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
+        """See :class:`Encoder`."""
+        x, lens = self.embed(audio, audio_lens)
+        valid = valid_frames(lens, x.shape[1]).unsqueeze(2)
+        return EncoderOutput(self.run_layers(x, lens) * valid, lens, self.frame_shift)
+
+    def context(self, lens: Tensor, num_frames: int) -> Tuple[Optional[Tensor]]:
+        """See :class:`Encoder`: which keys are valid."""
+        valid = valid_frames(lens, num_frames)
+        return (None if bool(valid.all()) else valid[:, None, None, :],)
+
+
+class Predictor(nn.Module):
+    """A narrow Transformer that says what lies behind hidden patches (I-JEPA's predictor).
+
+    Args:
+        width: D of the encoder's states.
+        inner: its own width.
+        num_layers: layers.
+        num_heads: attention heads.
+    """
+
+    def __init__(self, width: int, inner: int = 256, num_layers: int = 6, num_heads: int = 4):
+        super().__init__()
+        self.inner = inner
+        self.project = Linear(width, inner)
+        self.hidden = nn.Parameter(torch.zeros(inner))
+        nn.init.normal_(self.hidden, std=0.02)
+        self.layers = nn.ModuleList(EncoderLayer(inner, num_heads) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(inner)
+        self.output = Linear(inner, width)
+
+    def forward(self, states: Tensor, seen: Tensor, valid: Tensor) -> Tensor:
+        """``states`` (B, F, D) of the patches that were ``seen`` -> guesses (B, F, D) for all.
+
+        ``seen`` and ``valid`` are (B, F); what is not valid does not exist.
+        """
+        x = torch.where(seen[..., None], self.project(states), self.hidden)  # (B, F, P)
+        x = x + sinusoids(x.shape[1], self.inner).to(x)
+        for layer in self.layers:
+            x = layer(x, valid[:, None, None])
+        return self.output(self.norm(x))
