@@ -17,8 +17,8 @@ from typing import Dict, List, Sequence
 import numpy as np
 import soundfile
 from lhotse.cut import Cut, MixedCut
-from record import publish
 
+from tests.bench.record import publish
 from ume.activity import SAMPLING_RATE, segments_to_frames
 from ume.corpora.folder import Utterance
 from ume.dataset.batch import Example, MixtureBatch, collate

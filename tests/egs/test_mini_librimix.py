@@ -119,10 +119,12 @@ def test_hypotheses_and_scores_of_every_set(recipe: Recipe, name: str) -> None:
     assert made >= {
         f"{k}/{f}" for k in ("sources", "mixture") for f in ("meta.json", "words/1best.json")
     }
-    words = {path for path in made if path.startswith("words/")}
+    words = {path for path in made if path.startswith("words/") and path.endswith(".txt")}
     kinds = {Path(path).name.split(f"-{name}")[0] for path in words}
     assert kinds == {"recogs", "errs", "wer-summary"}
     assert len(words) == 3 * 5  # three methods on the system's streams, one on each control's
+    stm = {Path(path).stem for path in made if path.startswith("words/") and path not in words}
+    assert stm == {"ref", *METHODS, "sources-1best", "mixture-1best"}
 
 
 def figures(results: Path) -> Dict[str, Dict[str, List[str]]]:
