@@ -3,14 +3,27 @@
 set -euo pipefail
 
 method=1best
+cuts=
 tuned=
 nj=2
 cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/decode.sh [options] <experiment folder> <lang folder> <hypothesis folder>
-  --method METHOD           1best (HLG), ctc-decoding, ctc-greedy-search, ctc-attention or
-                            attention (see 'ume decode --help')
-  --tuned FILE              of steps/tune_decoding.sh; empty: no blank penalty
+  --method METHOD           without k2 too:
+                              ctc-greedy-search        best token of every frame
+                              prefix-beam-search       best text over all its alignments
+                              1best                    best path over HLG
+                              ctc-attention, attention the model's attention decoder
+                            with k2:
+                              ctc-decoding             best path over the CTC topology
+                              nbest                    best word sequence of 100 paths over HLG
+                              nbest-oracle             the one of fewest errors (after 1best)
+                              nbest-rescoring          the best one by the 4-gram
+                              whole-lattice-rescoring  best path by the 4-gram
+                              attention-decoder        the best one by 4-gram and attention decoder
+                            (more in 'ume decode --help')
+  --cuts FILE               manifest of the set (nbest-oracle only)
+  --tuned FILE              of steps/tune_decoding.sh; empty: no blank penalty, scales of 1
   --nj N                    jobs
   --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done"
@@ -21,9 +34,14 @@ name=$(basename "$(dirname "$hyp")")-$(basename "$hyp")-$method
 read -ra launcher <<<"$cmd"
 options=(--hyp "$hyp" --lang "$lang" --method "$method")
 inputs=("$hyp/ctc" "$lang")
-if [[ $method == *attention ]]; then
+if [[ $method == *attention* ]]; then
   options+=(--model "$exp")
   inputs+=("$hyp/states" "$exp/model.safetensors")
+fi
+if [[ $method == nbest-oracle ]]; then
+  [[ -n $cuts ]] || die "--method nbest-oracle needs --cuts"
+  options+=(--cuts "$cuts")
+  inputs+=("$cuts" "$hyp/words/1best.json")
 fi
 if [[ -n $tuned ]]; then
   options+=(--tuned "$tuned")
@@ -31,7 +49,7 @@ if [[ -n $tuned ]]; then
 fi
 
 ume stage --dir "$exp" --name "decode-$name" --force "$force" \
-  --made-by "steps/infer.sh, steps/prepare_lang.sh or steps/tune_decoding.sh" \
+  --made-by "steps/infer.sh, steps/prepare_lang.sh, steps/tune_decoding.sh or steps/decode.sh" \
   --input "${inputs[@]}" --output "$hyp/words/$method" -- \
   "${launcher[@]}" JOB=1:"$nj" "$exp/log/decode-$name.JOB.log" \
   ume decode "${options[@]}" --job JOB --num-jobs "$nj"

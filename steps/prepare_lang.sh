@@ -1,26 +1,28 @@
 #!/usr/bin/env bash
-# Make a lang folder from the text of the training part: tokens, lexicon, n-gram and HLG.
+# Make a lang folder from the text of the training part: tokens, lexicon, n-grams, L, G and HLG.
 set -euo pipefail
 
 type=char
 vocab_size=500
-ngram=3
+lm=
 dev_text=
 force=false
 help_message="usage: steps/prepare_lang.sh [options] <text> <lang folder>
   --type char|bpe           tokens: characters, or BPE units
   --vocab-size N            number of BPE units
-  --ngram N                 order of the n-gram
+  --lm DIR                  LibriSpeech's published n-grams, 3-gram.pruned.1e-7.arpa.gz and
+                            4-gram.arpa.gz; without it both are trained on the text
   --dev-text FILE           print this text's OOV rate and perplexity
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
 [[ $# -eq 2 ]] || die "expected <text> <lang folder>; see --help"
 text=$1 lang=$2
 
-options=(--text "$text" --lang "$lang" --type "$type" --vocab-size "$vocab_size" --ngram "$ngram")
+options=(--text "$text" --lang "$lang" --type "$type" --vocab-size "$vocab_size")
+[[ -z $lm ]] || options+=(--lm "$lm")
 [[ -z $dev_text ]] || options+=(--dev-text "$dev_text")
 
 ume stage --dir "$(dirname "$lang")" --name "$(basename "$lang")" --force "$force" \
   --made-by "the recipe's corpus stage" \
-  --input "$text" ${dev_text:+"$dev_text"} --output "$lang" -- \
+  --input "$text" ${lm:+"$lm"} ${dev_text:+"$dev_text"} --output "$lang" -- \
   ume prepare-lang "${options[@]}"

@@ -2,11 +2,13 @@
 # Score a hypothesis folder, and the controls beside it, against the mixture cuts.
 set -euo pipefail
 
+separation_metrics=SI-SDR
 nj=2
 cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/score.sh [options] <experiment folder> <cuts> <hypothesis folder>
   <hypothesis folder> is <experiment folder>/<set>/separated; scores go to its parent
+  --separation-metrics LIST 'SI-SDR BSSEval STOI PESQ' or some of these; default: SI-SDR
   --nj N                    processes
   --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done"
@@ -28,4 +30,5 @@ done
 ume stage --dir "$exp" --name "score-$name" --force "$force" --made-by "steps/infer.sh" \
   --input "${inputs[@]}" "${audio[@]}" --output "$out/scores.json" -- \
   "${launcher[@]}" "$exp/log/score-$name.log" \
-  ume score --cuts "$cuts" --hyp "$hyp" --out "$out" --num-jobs "$nj"
+  ume score --cuts "$cuts" --hyp "$hyp" --out "$out" --num-jobs "$nj" \
+  --separation-metrics "$separation_metrics"

@@ -38,6 +38,18 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def icefall() -> None:
+    """Skips without icefall."""
+    pytest.importorskip("icefall", reason="no icefall: set ICEFALL_ROOT, then source path.sh")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Files in icefall's formats that no code of ours has written."""
+    return ROOT / "tests" / "golden" / "icefall"
+
+
 def write_voice(path: Path, seconds: float, pitch: float, seed: int) -> None:
     """A voice-like tone in bursts with pauses, 16 kHz FLAC."""
     rng = np.random.default_rng(seed)

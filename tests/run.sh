@@ -18,7 +18,7 @@ cd "$root"
 
 # The rest knows nothing of torch or Lhotse, or is the recipe, and is tested once.
 torch2_tests=(tests/test_compat.py
-  tests/{corpora,mixing,dataset,metrics,nn,pretrained,losses,models,training,inference})
+  tests/{bench,corpora,mixing,dataset,metrics,nn,pretrained,losses,models,training,inference})
 
 summary=()
 failed=0
@@ -48,13 +48,17 @@ run_ruff() {
   ruff check . && ruff format --check .
 }
 
+# by_apt PACKAGE: install a package of Debian, where that is allowed.
+by_apt() {
+  [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return
+  log "installing $1 by apt-get"
+  apt-get update -qq && apt-get install -qq -y "$1" >/dev/null
+}
+
 # Bats is no Python package: take the system's, or Debian's, or npm's.
 install_bats() {
   command -v bats >/dev/null && return
-  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-    log "installing bats by apt-get"
-    apt-get update -qq && apt-get install -qq -y bats >/dev/null && return
-  fi
+  by_apt bats && return
   if command -v npm >/dev/null; then
     log "installing bats by npm"
     npm install --silent --no-save --prefix "$UME_ENV" bats && return
@@ -65,6 +69,7 @@ install_bats() {
 
 # On two cores, a file at a time, as fixtures are made once a file.
 run_pytest() {
+  command -v ffmpeg >/dev/null || by_apt ffmpeg || log "no ffmpeg: VoxCeleb2's tests are skipped"
   OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile "$@"
 }
 

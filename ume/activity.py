@@ -54,11 +54,13 @@ def merge_segments(segments: Iterable[Segment], max_gap: float = 0.0) -> List[Se
     return merged
 
 
-def segments_to_samples(segments: Iterable[Segment], num_samples: int) -> np.ndarray:
-    """Segments (s) as a mask of samples, bool (T,)."""
+def segments_to_samples(
+    segments: Iterable[Segment], num_samples: int, rate: int = SAMPLING_RATE
+) -> np.ndarray:
+    """Segments (s) as a mask of samples at ``rate`` Hz, bool (T,)."""
     mask = np.zeros(num_samples, dtype=bool)  # (T,)
     for start, end in segments:
-        first, last = (max(0, round(time * SAMPLING_RATE)) for time in (start, end))
+        first, last = (max(0, round(time * rate)) for time in (start, end))
         mask[first:last] = True
     return mask
 

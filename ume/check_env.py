@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Iterator, List
 
 SETUP = "run utils/setup.sh"
-K2_FOR_TORCH2 = "none for torch 2.x: no HLG decoding; utils/setup.sh --stack torch2 --k2 SPEC"
+K2_FOR_TORCH2 = "none for torch 2.x: no lattices; utils/setup.sh --stack torch2 --k2 SPEC"
 PACKAGES = {  # distribution on the package index: module
     "numpy": "numpy",
     "torch": "torch",

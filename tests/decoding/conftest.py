@@ -1,7 +1,7 @@
 """A tiny language, and CTC log-probabilities of its sentences."""
 
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Callable, Dict, List
 
 import pytest
 import torch
@@ -42,6 +42,43 @@ def bpe_lang(text: Path) -> Path:
     options = {"text": str(text), "lang": str(folder), "type": "bpe", "vocab_size": 20}
     prepare_lang.main(prepare_lang.Config(**options))
     return folder
+
+
+@pytest.fixture(scope="session")
+def sentences(shared: Path) -> List[str]:
+    """Real ones, of 4 to 9 words."""
+    paths = sorted((shared / "data" / "librispeech" / "dev-clean").rglob("*.trans.txt"))
+    lines = [line.split(maxsplit=1)[1] for path in paths for line in path.read_text().splitlines()]
+    return [line for line in lines if 4 <= len(line.split()) <= 9][:120]
+
+
+@pytest.fixture(scope="session")
+def real_lang(sentences: List[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Characters and words of real sentences."""
+    folder = tmp_path_factory.mktemp("real")
+    text = "".join(f"u{number} {line}\n" for number, line in enumerate(sentences))
+    (folder / "text").write_text(text)
+    prepare_lang.main(prepare_lang.Config(str(folder / "text"), str(folder / "lang")))
+    return folder / "lang"
+
+
+@pytest.fixture(scope="session")
+def spoken(sentences: List[str]) -> Dict[str, str]:
+    """What the streams of :func:`unsure` say: real sentences backwards, to surprise the LM."""
+    backwards = [" ".join(reversed(line.split())) for line in sentences[::5]]
+    return {f"m{n // 2}_{n % 2 + 1}": line for n, line in enumerate(backwards)}
+
+
+@pytest.fixture(scope="session")
+def unsure(
+    spoken: Dict[str, str], real_lang: Path, peaky: Callable[..., Tensor]
+) -> Dict[str, Tensor]:
+    """24 streams, two of each recording, the longest first; greedily most words are wrong."""
+    streams = {
+        name: peaky(real_lang, line, hold=1 + index % 2, height=3.6, seed=index)
+        for index, (name, line) in enumerate(spoken.items())
+    }
+    return dict(sorted(streams.items(), key=lambda item: -len(item[1])))
 
 
 @pytest.fixture(scope="session")

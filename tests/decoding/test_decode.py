@@ -14,10 +14,10 @@ from torch import Tensor
 from ume.__main__ import main as ume
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import decode as decoding
-from ume.decoding import streams as decoders
+from ume.decoding import methods
 from ume.decoding.decode import Config
 from ume.decoding.lattice import LatticeDecoder
-from ume.decoding.streams import decode_batch, make_decoder
+from ume.decoding.methods import make_decoder
 from ume.errors import UmeError
 from ume.losses.attention import attention_loss
 from ume.models.files import save_model
@@ -26,7 +26,14 @@ from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
 
-METHODS = ["ctc-greedy-search", "ctc-decoding", "1best"]
+WITHOUT_K2 = ["ctc-greedy-search", "prefix-beam-search", "1best"]
+METHODS = [
+    *WITHOUT_K2,
+    "ctc-decoding",
+    "nbest",
+    "nbest-rescoring",
+    "whole-lattice-rescoring",
+]
 SENTENCE = "THE CAT SAT"
 Make = Callable[..., Any]
 
@@ -34,14 +41,14 @@ Make = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def _k2(request: pytest.FixtureRequest) -> None:
     method = getattr(request.node, "callspec", None)
-    if not (method and method.params.get("method") == "ctc-greedy-search"):
+    if not (method and method.params.get("method") in WITHOUT_K2):
         pytest.importorskip("k2")
 
 
 def words(lang: Path, method: str, log_probs: Tensor, **options: Any) -> str:
     """Words of one stream."""
     config = Config(hyp="", lang=str(lang), method=method, **options)
-    return decode_batch(make_decoder(config, Tokenizer(lang)), {"m_1": log_probs})["m_1"]
+    return make_decoder(config, Tokenizer(lang))({"m_1": log_probs})["m_1"]
 
 
 def run(folder: Path, lang: Path, method: str, **options: Any) -> Dict[str, str]:
@@ -109,6 +116,20 @@ def test_a_tuned_penalty_is_used_and_noted(
     assert share["blank_penalty"] == 20.0
     with pytest.raises(UmeError, match="steps/tune_decoding.sh"):
         run(folder, lang, method, tuned=str(tmp_path / "none.json"))
+
+
+def test_a_tuned_scale_is_used_and_noted(
+    lang: Path, peaky: Make, hypothesis_folder: Make, tmp_path: Path
+) -> None:
+    unusual = torch.logaddexp(peaky(lang, "THE BAT SAT"), peaky(lang, "THE CAT SAT") - 0.5)
+    folder = hypothesis_folder({"m_1": unusual})
+    tuned = tmp_path / "tuned.json"
+    method = "whole-lattice-rescoring"
+    for scale, sentence in ((3.0, "THE CAT SAT"), (0.01, "THE BAT SAT")):
+        tuned.write_text(json.dumps({"blank_penalty": 0.0, "lm_scale": scale}))
+        assert run(folder, lang, method, tuned=str(tuned)) == {"m_1": sentence}
+        share = json.loads((folder / "words" / method / "1.json").read_text())
+        assert (share["lm_scale"], share["attention_scale"]) == (scale, 1.0)
 
 
 def test_hlg_scale_weighs_grammar_against_acoustics(lang: Path, peaky: Make) -> None:
@@ -328,14 +349,16 @@ def test_jobs_that_are_missing_or_mixed_are_errors(
         run(folder, lang, "1best", job=0)
 
 
-@pytest.mark.parametrize("method", METHODS[1:])
-def test_without_k2_graphs_say_so(
+@pytest.mark.parametrize("method", METHODS)
+def test_without_k2_there_are_three_methods(
     lang: Path, peaky: Make, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    monkeypatch.setattr(decoders, "has_k2", lambda: False)
-    with pytest.raises(UmeError, match=f"--method {method} needs k2"):
-        words(lang, method, peaky(lang, SENTENCE))
-    assert words(lang, "ctc-greedy-search", peaky(lang, SENTENCE)) == SENTENCE
+    monkeypatch.setattr(methods, "has_k2", lambda: False)
+    if method in WITHOUT_K2:
+        assert words(lang, method, peaky(lang, SENTENCE)) == SENTENCE
+    else:
+        with pytest.raises(UmeError, match=f"--method {method} needs k2"):
+            words(lang, method, peaky(lang, SENTENCE))
 
 
 def test_topology_of_characters_is_standard_and_of_bpe_modified(lang: Path, bpe_lang: Path) -> None:

@@ -1,18 +1,20 @@
 """k2 against independent implementations: torch's CTC loss, kaldi-decoder's search of HLG."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Dict, List
 
 import kaldi_decoder
 import kaldifst
 import pytest
 import torch
+from torch import Tensor
 
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding.decode import Config
 from ume.decoding.graph import load_fsa
-from ume.decoding.lexicon import read_table
-from ume.decoding.streams import decode_batch, make_decoder
+from ume.decoding.kaldi import KaldiDecoder, load_hlg
+from ume.decoding.methods import as_text, make_decoder, word_symbols
 
 k2 = pytest.importorskip("k2")
 
@@ -63,18 +65,47 @@ def openfst(hlg: Any) -> Any:
     return kaldifst.compile("\n".join(lines), acceptor=False)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_words_are_kaldi_decoders(lang: Path, peaky: Callable[..., Any], seed: int) -> None:
-    log_probs = peaky(lang, "THE CATS SAT", height=3.0, seed=seed)
-    graph = openfst(load_fsa(lang / "HLG.pt"))
-    options = kaldi_decoder.FasterDecoderOptions(max_active=2000, beam=30.0)
-    decoder = kaldi_decoder.FasterDecoder(graph, options)  # which does not keep graph alive
-    decodable = kaldi_decoder.DecodableCtc(log_probs.numpy())
-    decoder.decode(decodable)
-    _, path = decoder.get_best_path()
-    _, _, words, _ = kaldifst.get_linear_symbol_sequence(path)
-    symbols = {index: word for word, index in read_table(lang / "words.txt").items()}
+@pytest.fixture(scope="module")
+def symbols(real_lang: Path) -> Callable[[List[int]], str]:
+    return partial(as_text, word_symbols(real_lang))
 
-    ours = make_decoder(Config("", str(lang), search_beam=30.0), Tokenizer(lang))
-    expected = " ".join(symbols[word] for word in words)
-    assert decode_batch(ours, {"m_1": log_probs})["m_1"] == expected
+
+def test_words_are_kaldi_decoders(
+    real_lang: Path,
+    unsure: Dict[str, Tensor],
+    spoken: Dict[str, str],
+    symbols: Callable[[List[int]], str],
+) -> None:
+    """On k2's graph, and on the one that kaldifst makes of the same files."""
+    ours = make_decoder(Config("", str(real_lang), search_beam=12.0), Tokenizer(real_lang))(unsure)
+    for graph in (openfst(load_fsa(real_lang / "HLG.pt")), load_hlg(real_lang / "HLG.fst")):
+        decoder = KaldiDecoder(graph, 12.0, 30, 2000, 1.0, symbols)
+        assert decoder(unsure) == ours and not decoder.empty
+    wrong = [name for name, text in spoken.items() if ours[name] != text]
+    assert 0 < len(wrong) < len(spoken) / 2  # neither too easy nor too hard to tell
+
+
+def test_graphs_weigh_a_text_alike(
+    real_lang: Path, sentences: List[str], peaky: Callable[..., Tensor]
+) -> None:
+    """Where the acoustics are certain, what is left of the score is the graph's."""
+    hlg, theirs = load_fsa(real_lang / "HLG.pt"), load_hlg(real_lang / "HLG.fst")
+    for sentence in sentences[:20]:
+        certain = peaky(real_lang, sentence, height=1e4)
+        lattice = k2.get_lattice(certain[None], torch.tensor([len(certain)]), hlg)
+        score = k2.shortest_path(lattice, True).get_tot_scores(True, False).item()
+        decoder = kaldi_decoder.FasterDecoder(theirs, kaldi_decoder.FasterDecoderOptions(beam=30))
+        decoder.decode(kaldi_decoder.DecodableCtc(certain.numpy()))
+        _, path = decoder.get_best_path()
+        _, _, _, cost = kaldifst.get_linear_symbol_sequence(path)
+        assert cost.value1 + cost.value2 == pytest.approx(-score, abs=0.01)
+
+
+def test_the_scale_of_hlg_is_k2s(
+    real_lang: Path, unsure: Dict[str, Tensor], symbols: Callable[[List[int]], str]
+) -> None:
+    few = dict(list(unsure.items())[:6])
+    options = Config("", str(real_lang), search_beam=12.0, hlg_scale=0.3)
+    ours = make_decoder(options, Tokenizer(real_lang))(few)
+    decoder = KaldiDecoder(load_hlg(real_lang / "HLG.fst"), 12.0, 30, 2000, 0.3, symbols)
+    assert decoder(few) == ours

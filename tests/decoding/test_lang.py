@@ -1,8 +1,10 @@
 """The lang folder: its files line by line, its graphs, its errors."""
 
+import gzip
 import math
+from collections import Counter
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from ume.__main__ import main as ume
 from ume.decoding import lang as prepare_lang
-from ume.decoding.graph import lexicon_fsa, load_fsa
+from ume.decoding.graph import has_k2, lexicon_fsa, load_fsa
 from ume.decoding.lexicon import add_disambiguation, lexicon_arcs, read_lexicon, read_table
 from ume.decoding.ngram import coverage
 from ume.errors import UmeError
@@ -30,6 +32,10 @@ THE ▁ T H E
 """
 
 
+KINDS = ("arpa", "fst.txt")
+GRAPHS = ("L.pt", "L_disambig.pt", "HLG.pt", "lm/G_4_gram.pt")
+
+
 def test_files_are_icefalls(lang: Path) -> None:
     for name, symbols in TABLES.items():
         lines = [f"{symbol} {index}" for index, symbol in enumerate(symbols.split())]
@@ -40,7 +46,8 @@ def test_files_are_icefalls(lang: Path) -> None:
     names = {str(path.relative_to(lang)) for path in lang.rglob("*") if path.is_file()}
     assert names == {
         *("bpe.model", *TABLES, "lexicon.txt", "lexicon_disambig.txt"),
-        *("L.pt", "L_disambig.pt", "HLG.pt", "lm/G_3_gram.arpa", "lm/G_3_gram.fst.txt"),
+        *("HLG.fst", *(f"lm/G_{order}_gram.{kind}" for order in (3, 4) for kind in KINDS)),
+        *(GRAPHS if has_k2() else ()),
     }
 
 
@@ -144,9 +151,71 @@ def test_without_k2_all_else_is_written(
 ) -> None:
     monkeypatch.setattr(prepare_lang, "has_k2", lambda: False)
     prepare_lang.main(prepare_lang.Config(text=str(text), lang=str(tmp_path / "lang")))
-    assert not list((tmp_path / "lang").glob("*.pt"))
+    assert not list((tmp_path / "lang").rglob("*.pt"))
+    assert (tmp_path / "lang" / "HLG.fst").read_bytes() == (lang / "HLG.fst").read_bytes()
     assert (tmp_path / "lang" / ARPA).read_text() == (lang / ARPA).read_text()
-    assert "HLG.pt are left out: making them needs k2" in capsys.readouterr().out
+    assert "HLG.pt and G_4_gram.pt are left out: making them needs k2" in capsys.readouterr().out
+
+
+@pytest.fixture
+def published(lang: Path, tmp_path: Path) -> Path:
+    """A folder of n-grams under their published names; they know DOG, which the text does not."""
+    (tmp_path / "text").write_text("u1 THE DOG SAT\nu2 A CAT SAT\nu3 THE DOG SAT\n")
+    prepare_lang.main(prepare_lang.Config(str(tmp_path / "text"), str(tmp_path / "theirs")))
+    (tmp_path / "published").mkdir()
+    for order, name in prepare_lang.PUBLISHED.items():
+        arpa = (tmp_path / "theirs" / "lm" / f"G_{order}_gram.arpa").read_bytes()
+        (tmp_path / "published" / name).write_bytes(gzip.compress(arpa))
+    return tmp_path / "published"
+
+
+def test_published_grammars_bring_their_words(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "more text"  # with the letters of DOG
+    text.write_text("u1 A CAT SAT\nu2 THE GOOD\n")
+    options = ["--text", str(text), "--lang", str(tmp_path / "lang"), "--lm", str(published)]
+    assert ume(["prepare-lang", *options, "--dev-text", str(text)]) == 0
+    words = read_table(tmp_path / "lang" / "words.txt")
+    assert list(words)[4:-3] == ["A", "CAT", "DOG", "SAT", "THE"]
+    assert not list((tmp_path / "lang").rglob("*.arpa"))
+    theirs = read_table(tmp_path / "theirs" / "words.txt")
+    for order in (3, 4):
+        ours = named(tmp_path / "lang" / "lm" / f"G_{order}_gram.fst.txt", words)
+        assert ours == named(tmp_path / "theirs" / "lm" / f"G_{order}_gram.fst.txt", theirs)
+    assert "3-gram: OOV 20.00% [ 1 / 5 ]" in capsys.readouterr().out
+
+
+def named(fst: Path, words: Dict[str, int]) -> Counter:
+    """The words and costs of a grammar's arcs; its states are numbered by the words."""
+    symbols = {str(index): word for word, index in words.items()}
+    lines = [line.split() for line in fst.read_text().splitlines()]
+    return Counter(
+        (symbols[line[2]], *line[4:]) if len(line) > 3 else tuple(line[1:]) for line in lines
+    )
+
+
+def test_words_that_cannot_be_spelt_are_left_out(
+    text: Path, published: Path, tmp_path: Path
+) -> None:
+    prepare_lang.main(prepare_lang.Config(str(text), str(tmp_path / "lang"), lm=str(published)))
+    assert "DOG" not in read_table(tmp_path / "lang" / "words.txt")
+
+
+def test_damaged_grammars_are_one_line(text: Path, published: Path, tmp_path: Path) -> None:
+    config = prepare_lang.Config(str(text), str(tmp_path / "lang"), lm=str(published))
+    packed = published / "4-gram.arpa.gz"
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(UmeError, match="4-gram.arpa.gz is truncated or not gzip; get it again"):
+        prepare_lang.main(config)
+    (published / "3-gram.pruned.1e-7.arpa.gz").write_bytes(gzip.compress(b"<html>"))
+    packed.write_bytes(gzip.compress(b"<html>"))
+    with pytest.raises(UmeError, match="is not an ARPA file"):
+        prepare_lang.main(config)
+    packed.unlink()
+    with pytest.raises(UmeError, match="lacks 4-gram.arpa.gz; they are at"):
+        prepare_lang.main(config)
+    assert not (tmp_path / "lang").exists()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +247,10 @@ def test_bad_options_are_one_line(text: Path, tmp_path: Path) -> None:
     for options, message in [
         ({"text": str(tmp_path / "none")}, "does not exist"),
         ({"text": str(tmp_path)}, "is not a text file"),
-        ({"text": str(text), "ngram": 0}, "--ngram 0"),
+        (
+            {"text": str(text), "lm": str(text.parent)},
+            "lacks 3-gram.* and 4-gram.arpa.gz",
+        ),
         ({"text": str(text), "type": "bpe", "vocab_size": 4}, "--vocab-size 4"),
     ]:
         with pytest.raises(UmeError, match=message):

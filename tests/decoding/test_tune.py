@@ -11,7 +11,7 @@ from ume.dataset.mixtures import read_cuts
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import lang as prepare_lang
 from ume.decoding.streams import penalise_blank
-from ume.decoding.tune import PENALTIES, Config, main, search
+from ume.decoding.tune import PENALTIES, SCALES, Config, Setting, main, search
 from ume.errors import UmeError
 from ume.files import read_json
 
@@ -38,12 +38,10 @@ def streams(mixtures: Path, spoken: Path, peaky: Make) -> Dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("mixtures", [2], indirect=True)
-@pytest.mark.parametrize("method", ["ctc-greedy-search", "1best"])
+@pytest.mark.parametrize("method", ["ctc-greedy-search", "prefix-beam-search", "1best"])
 def test_the_penalty_that_brings_the_words_back(
     mixtures: Path, spoken: Path, streams: Dict[str, Tensor], hypothesis_folder: Make, method: str
 ) -> None:
-    if method == "1best":
-        pytest.importorskip("k2")
     folder = hypothesis_folder(streams)
     out = folder / "tuned.json"
     cuts = str(mixtures / "cuts_test_max.jsonl.gz")
@@ -53,7 +51,26 @@ def test_the_penalty_that_brings_the_words_back(
     rates = {float(penalty): rate for penalty, rate in tuned["cpwer"].items()}
     assert tuple(rates) == PENALTIES and tuned["method"] == method
     assert rates[tuned["blank_penalty"]] == min(rates.values()) < 5 < rates[0.0]
-    assert search(config)[0.0].deletions > 0
+    assert search(config)[Setting(0.0)].deletions > 0
+
+
+@pytest.mark.parametrize("mixtures", [2], indirect=True)
+@pytest.mark.parametrize("method", ["nbest-rescoring", "whole-lattice-rescoring"])
+def test_the_scale_of_the_grammar_is_chosen_with_the_penalty(
+    mixtures: Path, spoken: Path, streams: Dict[str, Tensor], hypothesis_folder: Make, method: str
+) -> None:
+    pytest.importorskip("k2")
+    folder = hypothesis_folder(streams)
+    out = folder / "tuned.json"
+    main(
+        Config(str(folder), str(mixtures / "cuts_test_max.jsonl.gz"), str(spoken), str(out), method)
+    )
+    tuned = read_json(out)
+    settings = {f"{penalty:g} {scale:g}" for penalty in PENALTIES for scale in SCALES}
+    assert set(tuned["cpwer"]) == settings
+    best = f"{tuned['blank_penalty']:g} {tuned['lm_scale']:g}"
+    assert tuned["cpwer"][best] == min(tuned["cpwer"].values()) < tuned["cpwer"]["0 1"]
+    assert "attention_scale" not in tuned
 
 
 @pytest.mark.parametrize("mixtures", [2], indirect=True)

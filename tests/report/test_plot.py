@@ -68,8 +68,8 @@ def test_smoothing_keeps_a_constant() -> None:
 
 def test_spectrogram_of_a_tone_and_of_silence() -> None:
     tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
-    assert (spectrogram(tone)[:, 20].argmax() * 16000 / 512) == 1000
-    assert spectrogram(np.zeros(16000)).max() == pytest.approx(-120)
+    assert (spectrogram(tone, 16000)[:, 20].argmax() * 16000 / 512) == 1000
+    assert spectrogram(np.zeros(16000), 16000).max() == pytest.approx(-120)
 
 
 def junk_metrics(exp: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ume.report.tables import protocol, rows, table
+from ume.report.tables import bins_table, protocol, rows, table
 
 SIZE = {"num_recordings": 3, "num_speakers": 4, "num_pairs": 2}
 
@@ -70,3 +70,41 @@ def test_decibels_have_two_digits_and_no_negative_zero() -> None:
 )  # fmt: skip
 def test_protocol(line: str) -> None:
     assert line in protocol(scores()).splitlines()
+
+
+def test_references_are_not_mixed_up() -> None:
+    text = table(
+        scores(
+            entry(collar=0.0, reference="utterance", value=9.0, interval=None, parts={}),
+            entry(collar=0.0, value=5.0, interval=None, parts={}),
+        )
+    )
+    assert cells(text, "DER, collar 0 s", "hypothesis", "%")[0] == "5.0"
+    assert cells(text, "DER, collar 0 s, whole utterances", "hypothesis", "%")[0] == "9.0"
+
+
+def test_quality_is_shown_where_it_was_asked_for() -> None:
+    stoi = entry(name="STOI", row="separated", region="whole", unit="-", value=0.91234)
+    text = table(scores({**stoi, "interval": None}))
+    assert cells(text, "STOI", "separated", "-")[0] == "0.912"
+    assert "PESQ" not in text and "tcpWER" not in text
+
+
+def test_bins_are_a_table_of_their_own() -> None:
+    metrics = [entry(collar=0.0), entry(name="cpWER", row="separated", method="1best")]
+    made = scores()
+    made["bins"] = [
+        {"axis": "overlap", "bin": "0-20 %", **SIZE, "metrics": metrics},
+        {"axis": "overlap", "bin": "20-40 %", **SIZE, "metrics": metrics[:1]},
+    ]
+    lines = bins_table(made).splitlines()
+    assert lines[0] == "| mixtures by | | DER, collar 0 s, % | cpWER, 1best, % |"
+    assert lines[3].startswith("| overlap | 20-40 %<br>3 mixtures, ")
+    assert lines[3].endswith("| 5.4 [4.9, 6.0] | - |")
+    assert bins_table(scores()) == ""
+
+
+def test_a_figure_that_a_subset_has_not_was_run_all_the_same() -> None:
+    rate = entry(name="permutation WER", row="separated", method="1best")
+    text = table(scores(rate, words=""))
+    assert cells(text, "permutation WER, 1best", "separated", "%") == ["5.4 [4.9, 6.0]", "-", "-"]

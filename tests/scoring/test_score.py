@@ -11,6 +11,7 @@ import fast_bss_eval
 import numpy as np
 import pytest
 import soundfile
+import torch
 from lhotse import CutSet
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
@@ -18,6 +19,9 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 from tests.scoring.synthetic import Material, make_test_set
 from ume.__main__ import main as ume
 from ume.activity import write_rttm
+from ume.audio import resample, write_flac
+from ume.errors import UmeError
+from ume.metrics.si_sdr import si_sdr
 from ume.report.tables import table
 from ume.scoring.score import Config, main
 
@@ -33,7 +37,7 @@ def scored(test_set: Material, **options: Any) -> Dict[str, Any]:
 
 
 def find(scores: Dict[str, Any], **keys: Any) -> Dict[str, Any]:
-    keys = {"subset": "all", **keys}
+    keys = {"subset": "all", "reference": None, **keys}
     (entry,) = [m for m in scores["metrics"] if all(m.get(k) == v for k, v in keys.items())]
     return entry
 
@@ -44,6 +48,27 @@ def annotation(speech: Dict[str, list]) -> Annotation:
         for track, segment in enumerate(segments):
             result[Segment(*segment), f"{speaker}{track}"] = speaker
     return result
+
+
+def test_voices_of_8_khz_are_scored_at_8_khz(test_set: Material) -> None:
+    low = CutSet.from_cuts(cut.resample(8000) for cut in CutSet.from_file(test_set.cuts))
+    low.to_file(test_set.cuts)
+    with pytest.raises(UmeError, match="at 16000 Hz, its mixture .* at 8000 Hz"):
+        main(config(test_set))
+    expected = []
+    for cut, m in zip(low, test_set.mixtures):
+        truth = np.stack([track[0] for track in cut.load_audio(mixed=False)])  # (S, T)
+        for k, voice in enumerate(resample(m.voices, 16000, 8000), start=1):
+            path = test_set.hyp / "separated" / "audio" / f"{m.id}_{k}.flac"
+            write_flac(path, voice[: truth.shape[1]], 8000)
+            read = soundfile.read(path)[0]
+            expected.append(
+                float(si_sdr(*map(torch.from_numpy, (read, truth[2 - k].astype(float)))))
+            )
+    scores = scored(test_set)
+    entry = find(scores, name="SI-SDR", row="separated", region="whole")
+    assert entry["value"] == pytest.approx(np.mean(expected), abs=0.01)
+    assert find(scores, name="DER", row="hypothesis", collar=0.0)["value"] > 1
 
 
 @pytest.mark.parametrize("collar", [0.0, 0.25])
@@ -255,7 +280,10 @@ def test_a_stream_in_which_nobody_speaks_is_none(tmp_path: Path) -> None:
     material = make_test_set(tmp_path / "three", size=3)
     add_a_stream(material, [])
     silent = scored(material)
-    assert silent["metrics"] == before["metrics"]
+    # but for the rate that is told only of as many streams as speakers
+    left_out = ("permutation WER", "separated")
+    kept = [m for m in before["metrics"] if (m["name"], m["row"]) != left_out]
+    assert silent["metrics"] == kept
     other = make_test_set(tmp_path / "heard", size=3)
     add_a_stream(other, [(0.2, 0.4)])
     heard = scored(other)
@@ -270,9 +298,12 @@ def test_a_stream_in_which_nobody_speaks_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "task, names",
     [
-        ("diarization", {"DER", "speakers counted right"}),
+        (
+            "diarization",
+            {"DER", "confusion-only DER", "overlap-only DER", "JER", "speakers counted right"},
+        ),
         ("separation", {"SI-SDRi", "SI-SDR"}),
-        ("asr", {"cpWER", "ORC-WER"}),
+        ("asr", {"cpWER", "ORC-WER", "permutation WER"}),
     ],
 )
 def test_a_model_of_one_task_is_scored_in_it_alone(tmp_path: Path, task: str, names: set) -> None:

@@ -71,7 +71,7 @@ def test_files_of_icefall(tmp_path: Path) -> None:
         "u2:\tref=['I', 'HATE', 'YOU']\nu2:\thyp=['I', 'YOU']\n"
     )
     assert (tmp_path / "wer-summary-test_max-1best.txt").read_text() == (
-        "settings\tWER\n1best\t50.00\n"
+        "settings\tWER\n1best\t50.0\n"
     )
     assert (tmp_path / "errs-test_max-1best.txt").read_text() == (
         "%WER = 50.00\n"

@@ -18,7 +18,7 @@ from ume.inference.infer import main as infer
 from ume.mixing.simulate import Config as SimulateConfig
 from ume.mixing.simulate import main as simulate
 from ume.models.files import FOUNDATION, load_model
-from ume.models.ume import UMEConfig
+from ume.models.ume import LossConfig, UMEConfig
 from ume.nn.recogniser import RecogniserConfig
 from ume.nn.separation import SeparationConfig
 from ume.nn.whisper_decoder import WhisperDecoder, greedy_search
@@ -112,6 +112,22 @@ def test_a_voice_alone_gives_what_whisper_gives_for_it_unpadded(trained: Config)
         rules = model.vocabulary.rules
         expected = greedy_search(decoder, model.encoder(audio, lens).layers[-1], rules)
         assert greedy_search(model.asr.decoder, states, rules, torch.tensor([100])) == expected
+
+
+def test_windows_teach_the_streams_what_whisper_hears_in_each_voice(
+    trained: Config, tmp_path: Path
+) -> None:
+    model = replace(trained.model, loss=LossConfig(distillation=0.5))
+    options = dict(crop=1.0, crop_share=1.0, asr_steps=0, valid_every=1, log_every=1)
+    main(replace(trained, exp=str(tmp_path / "taught"), model=model, **options))
+    lines = [json.loads(line) for line in open(tmp_path / "taught" / "metrics.jsonl")]
+    logged = [line for line in lines if "train/distillation" in line]
+    assert len(logged) == 2 and all(0 < line["train/distillation"] < 4 for line in logged)
+    assert all(line["train/asr"] == 0 for line in logged)  # windows have no words
+    assert all(line["train/encoder_norm/distillation"] > 0 for line in logged)
+    with pytest.raises(UmeError, match="distillation needs --encoder_weights"):
+        plain = replace(model, asr=replace(model.asr, foundation_decoder=False))
+        main(replace(trained, exp=str(tmp_path / "x"), model=plain, encoder_weights=None))
 
 
 def test_without_weights_there_is_no_such_decoder(trained: Config, tmp_path: Path) -> None:

@@ -121,6 +121,16 @@ def test_the_experiment_folder_says_how_it_was_made_and_averages(mixtures, lang,
     assert ((middle - parts[0][name]).abs().max()) < 2 * spread + 1e-6
 
 
+def test_a_task_that_does_not_hear_the_encoder_has_no_norm_there(mixtures, lang, tmp_path):
+    given = config(mixtures, lang, tmp_path, asr_steps=0, crop_share=1.0, steps=2)
+    given.model.separation.encoder_width = 0
+    given.model.loss = LossConfig(diarization=0.5, separation=0.5, asr=0.0)
+    main(given)
+    line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[1])
+    names = {name for name in line if name.startswith("train/encoder_norm/")}
+    assert names == {"train/encoder_norm/diarization"}
+
+
 def test_the_log_has_losses_before_and_after_weighting_and_gradients_by_task(
     mixtures, lang, tmp_path
 ):

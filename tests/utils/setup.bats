@@ -88,6 +88,11 @@ fails_with() {
   [[ $status -eq 0 && $output == *"train an E-Branchformer from scratch"* ]]
 }
 
+@test "without PESQ it goes on and says what to install" {
+  UV_FAILS="*pesq*" PIP_FAILS="*pesq*" run "$setup_sh" --dir env
+  [[ $status -eq 0 && $output == *"scores will be without it: install gcc"* ]]
+}
+
 @test "without Python 3.11 uv provides one; without either it says what to install" {
   stub python3.11 'exit 1'
   stub uv :

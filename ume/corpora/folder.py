@@ -27,6 +27,9 @@ class Utterance:
     num_samples: int
     speech: List[Segment]  # seconds
     activity: str  # where ``speech`` comes from: "alignment" or "vad"
+    session: Optional[str] = None  # recording session, such as a video
+    language: Optional[str] = "English"
+    trimmed: bool = False  # the supervision spans the speech, not the whole file
 
     def recording(self) -> Recording:
         """The utterance as a Lhotse recording."""
@@ -41,19 +44,26 @@ class Utterance:
     def supervision(self) -> SupervisionSegment:
         """The utterance as a Lhotse supervision with its ``alignment["speech"]``."""
         duration = self.num_samples / SAMPLING_RATE
+        speech = [
+            (start, min(end, duration))
+            for start, end in merge_segments(self.speech)
+            if start < duration
+        ]
+        first, last = (speech[0][0], speech[-1][1]) if self.trimmed else (0.0, duration)
         return SupervisionSegment(
             id=self.id,
             recording_id=self.id,
-            start=0.0,
-            duration=duration,
+            start=first,
+            duration=round(last - first, 7),
             text=self.text,
-            language="English",
+            language=self.language,
             speaker=self.speaker,
             gender=self.gender,
             alignment={"speech": [
-                AlignmentItem("speech", round(start, 7), round(min(end, duration) - start, 7))
-                for start, end in merge_segments(self.speech) if start < duration
+                AlignmentItem("speech", round(start, 7), round(end - start, 7))
+                for start, end in speech
             ]},
+            custom={"session": self.session} if self.session else None,
         )  # fmt: skip
 
 

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-import numpy as np
-import soundfile
-
 from ume.activity import SAMPLING_RATE, Annotation, Segment, detect_speech, read_rttm
 from ume.corpora.folder import Utterance, write_data_folder
+from ume.corpora.reading import read_audio, read_header
 from ume.corpora.split import Selection, read_split, split_by_seed
 from ume.errors import UmeError
 from ume.files import atomic_folder, existing
-
-SILENT = 1e-4  # peak below which a recording holds nothing
 
 
 @dataclass
@@ -170,31 +166,3 @@ def read_source(
     aligned = alignments.get(source.id.partition("-")[2], {}).get(source.speaker)
     speech = aligned if aligned is not None else detect_speech(audio)
     return len(audio), speech, "alignment" if aligned is not None else "vad"
-
-
-def read_header(path: Path) -> "soundfile._SoundFileInfo":
-    """The file's header; :class:`UmeError` unless it says 16 kHz and one channel."""
-    try:
-        info = soundfile.info(path)
-    except soundfile.LibsndfileError:
-        raise UmeError(f"{path} is not readable audio; restore or remove it") from None
-    if info.samplerate != SAMPLING_RATE:
-        raise UmeError(f"{path} has {info.samplerate} Hz, not {SAMPLING_RATE}; resample it")
-    if info.channels != 1:
-        raise UmeError(f"{path} has {info.channels} channels, not 1; make it mono")
-    return info
-
-
-def read_audio(path: Path, num_samples: int) -> np.ndarray:
-    """All samples (T,); :class:`UmeError` if they are cut short, silent or not finite."""
-    try:
-        audio, _ = soundfile.read(path, dtype="float32")
-    except soundfile.LibsndfileError:
-        audio = np.zeros(0, dtype=np.float32)
-    if len(audio) != num_samples:
-        raise UmeError(f"{path} is truncated; restore or remove it")
-    if not np.isfinite(audio).all():
-        raise UmeError(f"{path} holds NaN or infinite samples; restore or remove it")
-    if np.abs(audio).max(initial=0.0) < SILENT:
-        raise UmeError(f"{path} is silent; remove it")
-    return audio

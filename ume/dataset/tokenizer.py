@@ -46,6 +46,10 @@ class Tokenizer:
         """The tokens of ``text`` as symbols."""
         return self.model.encode(text, out_type=str)
 
+    def can_spell(self, text: str) -> bool:
+        """Whether every character of ``text`` was seen in training."""
+        return self.model.unk_id() not in self.encode(text)
+
     def symbols(self) -> List[str]:
         """All V token symbols, in the order of their ids."""
         return self.model.id_to_piece(list(range(self.vocab_size)))

@@ -6,7 +6,7 @@ from typing import Dict, Iterator, List, Optional, Set
 
 import numpy as np
 import soundfile
-from lhotse import CutSet, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.cut import Cut, MixedCut
 
 import ume.compat  # noqa: F401  (mends Lhotse)
@@ -16,6 +16,7 @@ from ume.dataset.mixtures import num_samples, read_cuts, tracks_of
 from ume.errors import UmeError
 from ume.files import existing, read_json
 from ume.mixing.cuts import talks_over_itself, utterances
+from ume.mixing.transforms import file_format
 
 SAMPLE = 1 / SAMPLING_RATE  # tolerance of times, seconds
 LEAST_BIT = 2**-15  # tolerance of audio: 1 LSB of 16 bits
@@ -130,21 +131,22 @@ def check_headers(cut: Cut, known: Dict[str, Optional[str]]) -> Iterator[str]:
         recording = track.cut.recording
         path = str(recording.sources[0].source)
         if path not in known:
-            known[path] = header_fault(path, recording.num_channels, recording.num_samples)
+            known[path] = header_fault(path, recording)
         if known[path]:
             yield str(known[path])
 
 
-def header_fault(path: str, channels: int, samples: int) -> Optional[str]:
-    """What is wrong with an audio file, if anything."""
+def header_fault(path: str, recording: Recording) -> Optional[str]:
+    """What is wrong with the audio file behind a recording, if anything."""
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError:
         return f"{path} is missing or no audio"
-    if (info.samplerate, info.channels, info.frames) != (SAMPLING_RATE, channels, samples):
+    rate, samples = file_format(recording)
+    if (info.samplerate, info.channels, info.frames) != (rate, recording.num_channels, samples):
         return (
             f"{path} has {info.frames} samples, {info.samplerate} Hz, "
-            f"{info.channels} channel(s), not {samples}, {SAMPLING_RATE}, {channels}"
+            f"{info.channels} channel(s), not {samples}, {rate}, {recording.num_channels}"
         )
     return None
 
@@ -152,8 +154,9 @@ def header_fault(path: str, channels: int, samples: int) -> Optional[str]:
 def check_audio(cut: Cut) -> Iterator[str]:
     """Faults found by decoding: length, values, and the sum of the sources."""
     mixture = load_audio(cut)[0]  # (T,)
-    if len(mixture) != num_samples(cut):
-        yield f"it has {len(mixture)} samples, not {num_samples(cut)}"
+    samples = num_samples(cut, cut.sampling_rate)
+    if len(mixture) != samples:
+        yield f"it has {len(mixture)} samples, not {samples}"
     if not np.isfinite(mixture).all():
         yield "its audio is not finite"
     if isinstance(cut, MixedCut):

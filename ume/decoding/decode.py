@@ -7,6 +7,21 @@ from typing import Any, Dict, Literal, Optional
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
 
+Method = Literal[
+    "ctc-greedy-search",
+    "prefix-beam-search",
+    "ctc-decoding",
+    "1best",
+    "nbest",
+    "nbest-oracle",
+    "nbest-rescoring",
+    "whole-lattice-rescoring",
+    "attention-decoder",
+    "ctc-attention",
+    "attention",
+]
+TUNED = ("blank_penalty", "lm_scale", "attention_scale")  # what `ume tune-decoding` chooses
+
 
 @dataclass
 class Config:
@@ -14,16 +29,24 @@ class Config:
     """Hypothesis folder, with `ctc/` inside."""
     lang: str
     """Lang folder the model was trained with."""
-    method: Literal["ctc-greedy-search", "ctc-decoding", "1best", "ctc-attention", "attention"] = (
-        "1best"
-    )
-    """Best token per frame; best path of a lattice over the CTC topology; the same over HLG; beam
-    search by the model's attention decoder and CTC together; greedy search by its foundation
-    decoder alone, whose tokens are not the CTC's."""
+    method: Method = "1best"
+    """ctc-greedy-search: the best token of every frame. prefix-beam-search: the best text over all
+    its alignments. ctc-decoding: best path over the CTC topology. 1best: the same over HLG.
+    nbest: best word sequence of paths drawn from HLG's lattices. nbest-oracle: the one of them
+    with fewest errors. nbest-rescoring: the best with the 4-gram in the place of HLG's 3-gram.
+    whole-lattice-rescoring: best path with the 4-gram. attention-decoder: best sequence of lattices
+    with the 4-gram, judged by the model's attention decoder too. ctc-attention: beam search by that
+    decoder and CTC together. attention: greedy search by its foundation decoder alone, whose tokens
+    are not the CTC's. Without k2 there are ctc-greedy-search, prefix-beam-search, 1best and the
+    last two."""
     model: Optional[str] = None
-    """Experiment folder whose model has made the streams (ctc-attention and attention only)."""
+    """Experiment folder whose model has made the streams (attention-decoder, ctc-attention and
+    attention only)."""
+    cuts: Optional[str] = None
+    """Manifest of the set, for its texts (nbest-oracle only). A stream's text is that of the
+    speaker whom cpWER pairs it with by `words/1best.json`, which must be there."""
     beam: int = 8
-    """Hypotheses of a stream (ctc-attention only)."""
+    """Hypotheses of a stream (prefix-beam-search and ctc-attention only)."""
     ctc_weight: float = 0.3
     """Share of CTC in the score, the rest is the decoder's (ctc-attention only)."""
     search_beam: float = 15.0
@@ -35,12 +58,24 @@ class Config:
     max_active_states: int = 2000
     """States kept per frame at most (icefall: 10000)."""
     hlg_scale: float = 1.0
-    """Factor on the scores of HLG (1best only)."""
+    """Factor on the scores of HLG (all methods that use it)."""
+    num_paths: int = 100
+    """Paths drawn from a lattice (nbest methods and attention-decoder)."""
+    nbest_scale: float = 0.5
+    """Factor on the lattice's scores where paths are drawn; smaller ones give more different
+    word sequences."""
+    lm_scale: float = 1.0
+    """Factor on the 4-gram's scores (rescoring methods and attention-decoder)."""
+    attention_scale: float = 1.0
+    """Factor on the attention decoder's log-probability (attention-decoder only)."""
+    max_arcs: int = 500_000
+    """Arcs of a lattice at most before the 4-gram rescores it; of a larger one the least probable
+    go."""
     blank_penalty: float = 0.0
     """Taken from blank's log-probability in every frame (nats). A model that is unsure prefers
     blank to any one token, so that words are lost: about 2 for poorly separated voices."""
     tuned: Optional[str] = None
-    """File of `ume tune-decoding`, whose blank_penalty is used instead."""
+    """File of `ume tune-decoding`, whose blank penalty and scales are used instead."""
     max_duration: float = 60.0
     """Seconds of speech in one batch."""
     job: int = 1
@@ -55,12 +90,12 @@ def main(config: Config) -> None:
         raise UmeError(f"--job {config.job} is not between 0 and --num-jobs {config.num_jobs}")
     if config.tuned:
         tuned = read_json(existing(config.tuned, "steps/tune_decoding.sh"))
-        config = replace(config, blank_penalty=tuned["blank_penalty"])
+        config = replace(config, **{name: tuned[name] for name in TUNED if name in tuned})
     if config.job > 0:
         from ume.decoding.streams import decode  # with torch: a second that joining can do without
 
         segments = decode(config)
-        about = {"num_jobs": config.num_jobs, "blank_penalty": config.blank_penalty}
+        about = {"num_jobs": config.num_jobs, **{name: getattr(config, name) for name in TUNED}}
         write_json(share(config, config.job), {**about, "segments": segments})
     if config.job == 0 or config.num_jobs == 1:
         merge(config)

@@ -1,4 +1,7 @@
-"""Decoding graphs in k2: L, G, and HLG, the composition of CTC topology, lexicon and grammar."""
+"""Decoding graphs in k2: L, G, and HLG, the composition of CTC topology, lexicon and grammar.
+
+What is saved is what icefall saves under these names.
+"""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,7 +10,13 @@ from typing import TYPE_CHECKING, Sequence
 import torch
 
 from ume.dataset.tokenizer import Tokenizer
-from ume.decoding.lexicon import Arc, lexicon_arcs, read_lexicon, read_table
+from ume.decoding.lexicon import (
+    Arc,
+    disambiguated_arcs,
+    lexicon_arcs,
+    read_lexicon,
+    read_table,
+)
 from ume.errors import UmeError
 from ume.files import existing
 
@@ -65,19 +74,36 @@ def compile_hlg(L_disambig: "k2.Fsa", G: "k2.Fsa", first_token: int, first_word:
     return k2.arc_sort(k2.connect(k2.compose(H, k2.arc_sort(LG), inner_labels="tokens")))
 
 
-def write_graphs(lang: Path, grammar: Path) -> None:
-    """Make ``L.pt``, ``L_disambig.pt`` and ``HLG.pt`` of the lang folder's text files."""
+def read_grammar(path: Path) -> "k2.Fsa":
+    """G of OpenFst text, as kaldilm writes it."""
     import k2
 
+    return k2.Fsa.from_openfst(path.read_text(encoding="utf-8"), acceptor=False)
+
+
+def rescoring_grammar(G: "k2.Fsa", first_word: int) -> "k2.Fsa":
+    """G as an acceptor of words, in a vector of one, whose back-off arcs are epsilon."""
+    import k2
+
+    del G.aux_labels
+    G.labels[G.labels >= first_word] = 0
+    G.__dict__["_properties"] = None  # else k2 believes those of the labels before the change
+    G = k2.arc_sort(k2.Fsa.from_fsas([G]))
+    G.dummy = 1  # icefall's, for its readers in C++
+    return G
+
+
+def write_graphs(lang: Path) -> None:
+    """Make ``L.pt``, ``L_disambig.pt``, ``HLG.pt`` and ``lm/G_4_gram.pt`` of the text files."""
     tokens, words = read_table(lang / "tokens.txt"), read_table(lang / "words.txt")
     L = lexicon_fsa(lexicon_arcs(read_lexicon(lang / "lexicon.txt"), tokens, words))
-    arcs = lexicon_arcs(read_lexicon(lang / "lexicon_disambig.txt"), tokens, words)
-    back_off = (0, 0, tokens["#0"], words["#0"])  # the grammar's, between any two words
-    L_disambig = lexicon_fsa([*arcs, back_off])
-    G = k2.Fsa.from_openfst(grammar.read_text(encoding="utf-8"), acceptor=False)
+    L_disambig = lexicon_fsa(disambiguated_arcs(lang))
+    G = read_grammar(lang / "lm" / "G_3_gram.fst.txt")
     HLG = compile_hlg(L_disambig, G, first_token=tokens["#0"], first_word=words["#0"])
-    for name, fsa in (("L", L), ("L_disambig", L_disambig), ("HLG", HLG)):
-        torch.save(fsa.as_dict(), lang / f"{name}.pt")  # as icefall saves them
+    larger = rescoring_grammar(read_grammar(lang / "lm" / "G_4_gram.fst.txt"), words["#0"])
+    graphs = {"L": L, "L_disambig": L_disambig, "HLG": HLG, "lm/G_4_gram": larger}
+    for name, fsa in graphs.items():
+        torch.save(fsa.as_dict(), lang / f"{name}.pt")
 
 
 def load_fsa(path: Path) -> "k2.Fsa":

@@ -46,6 +46,16 @@ def lexicon_arcs(lexicon: Lexicon, tokens: Dict[str, int], words: Dict[str, int]
     return arcs
 
 
+def disambiguated_arcs(lang: Path) -> List[Arc]:
+    """The arcs of the lang folder's L with disambiguation symbols.
+
+    ``#0`` passes between any two words: the grammar backs off there.
+    """
+    tokens, words = read_table(lang / "tokens.txt"), read_table(lang / "words.txt")
+    arcs = lexicon_arcs(read_lexicon(lang / "lexicon_disambig.txt"), tokens, words)
+    return [*arcs, (0, 0, tokens["#0"], words["#0"])]
+
+
 def write_lexicon(lang: Path, vocabulary: Sequence[str], tokenizer: Tokenizer) -> None:
     """Write ``tokens.txt``, ``words.txt``, ``lexicon.txt`` and ``lexicon_disambig.txt``."""
     lexicon = [(word, tokenizer.pieces(word)) for word in vocabulary]

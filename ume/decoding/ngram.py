@@ -1,14 +1,17 @@
-"""The grammar G: a Kneser-Ney n-gram of the training text (kaldingram), and as an FST (kaldilm)."""
+"""The grammar G: an n-gram as ARPA file (trained by kaldingram) and as FST (kaldilm)."""
 
+import itertools
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
+from ume.decoding.text import WORD
 from ume.errors import UmeError
 
 
@@ -22,9 +25,23 @@ def train_ngram(sentences: Sequence[List[str]], order: int, arpa: Path) -> None:
     corpus.unlink()
 
 
-def grammar_fst(arpa: Path, words: Path) -> str:
-    """G as OpenFst text; ``#0`` of ``words.txt`` is the input of back-off arcs."""
-    return run_tool("kaldilm", f"--read-symbol-table={words}", "--disambig-symbol=#0", str(arpa))
+def write_grammar(arpa: Path, words: Path, fst: Path) -> None:
+    """Write G as OpenFst text; ``#0`` of ``words.txt`` is the input of back-off arcs.
+
+    N-grams with words that ``words.txt`` lacks are left out.
+    """
+    run_tool("kaldilm", f"--read-symbol-table={words}", "--disambig-symbol=#0", str(arpa), out=fst)
+
+
+def read_vocabulary(arpa: Path) -> List[str]:
+    """The words of an n-gram, but for sentence ends and the unknown word."""
+    with open(arpa, encoding="utf-8") as file:
+        heads = itertools.dropwhile(lambda line: line.strip() != "\\1-grams:", file)
+        unigrams = itertools.takewhile(lambda line: line.strip(), itertools.islice(heads, 1, None))
+        words = [line.split()[1] for line in unigrams]
+    if not words:
+        raise UmeError(f"{arpa.name} is not an ARPA file: it has no 1-grams; get it again")
+    return [word for word in words if WORD.fullmatch(word)]
 
 
 @dataclass(frozen=True)
@@ -75,15 +92,21 @@ def lines(sentences: Sequence[List[str]]) -> str:
     return "".join(f"{' '.join(words)}\n" for words in sentences)
 
 
-def run_tool(module: str, *arguments: str, text: str = "") -> str:
-    """Run a Python package's command in a process of its own and return its standard output."""
-    result = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        input=text,
-        env={**os.environ, "TQDM_DISABLE": "1"},
-        capture_output=True,
-        encoding="utf-8",
-    )
+def run_tool(module: str, *arguments: str, text: str = "", out: Optional[Path] = None) -> str:
+    """Run a Python package's command in a process of its own.
+
+    Its standard output is returned, or written to ``out``: a large grammar need not fit memory
+    twice.
+    """
+    with open(out, "w") if out else nullcontext(subprocess.PIPE) as stdout:
+        result = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            input=text,
+            env={**os.environ, "TQDM_DISABLE": "1"},
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
     if result.returncode:
         reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise UmeError(f"{module} {' '.join(arguments)} failed: {reason}")

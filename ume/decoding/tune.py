@@ -1,21 +1,26 @@
-"""Choose the blank penalty of decoding on dev: the one of lowest cpWER."""
+"""Choose blank penalty and scales of decoding on dev: those of lowest cpWER."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Dict, Literal
+from typing import Dict, List, Literal, NamedTuple, Optional
 
-from meeteval.wer import combine_error_rates, cp_word_error_rate
+from meeteval.wer import combine_error_rates
 from meeteval.wer.wer.error_rate import ErrorRate
+from torch import Tensor
 
-from ume.dataset.mixtures import read_cuts
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import decode, streams
+from ume.decoding.lattice import LatticeDecoder
+from ume.decoding.methods import Decoder, make_decoder
+from ume.decoding.nbest import Scales
+from ume.decoding.reference import Texts, pair, read_references
 from ume.decoding.shards import Shards
 from ume.errors import UmeError
 from ume.files import existing, write_json
-from ume.mixing.cuts import joined_text, utterances
 
 PENALTIES = (0.0, 1.0, 2.0, 3.0, 4.0)  # nats
+SCALES = (1.0, 0.9, 1.1, 0.7, 1.3, 0.5, 1.5, 0.3, 1.7, 0.1, 2.0)  # of equals the first
 
 
 @dataclass
@@ -30,59 +35,114 @@ class Config:
     """Lang folder the model was trained with."""
     out: str
     """`tuned_decoding.json` to write."""
-    method: Literal["ctc-greedy-search", "ctc-decoding", "1best"] = "1best"
-    """Method of decoding; see `ume decode`."""
+    method: Literal[
+        "ctc-greedy-search",
+        "prefix-beam-search",
+        "ctc-decoding",
+        "1best",
+        "nbest",
+        "nbest-rescoring",
+        "whole-lattice-rescoring",
+        "attention-decoder",
+    ] = "1best"
+    """Method of decoding; see `ume decode`. The penalty is chosen for all of them, the scale of the
+    4-gram for the methods that rescore with it, and the attention decoder's for that one."""
+    model: Optional[str] = None
+    """Experiment folder whose model has made the streams (attention-decoder only)."""
     recordings: int = 40
     """Recordings to decode, the first ones of the manifest."""
 
 
-def search(config: Config) -> Dict[float, ErrorRate]:
-    """cpWER at every penalty."""
-    cuts = read_cuts(config.cuts)[: config.recordings]
-    references = {
-        cut.id: {speaker: joined_text(own) for speaker, own in utterances(cut).items()}
-        for cut in cuts
-        if all(s.text for s in cut.supervisions)
-    }
-    if not references:
-        raise UmeError(f"{config.cuts} has no texts to tune on; give a dev set with words")
+class Setting(NamedTuple):
+    """What is chosen; None what the method does not have."""
+
+    blank_penalty: float
+    lm_scale: Optional[float] = None
+    attention_scale: Optional[float] = None
+
+    def chosen(self) -> Dict[str, float]:
+        """What the method has, by the names of the options of `ume decode`."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+def scales_of(method: str) -> List[Scales]:
+    """The settings of a method beside the penalty; none of a method without scales."""
+    if method == "attention-decoder":
+        return [Scales(*pair) for pair in product(SCALES, SCALES)]
+    if method in ("nbest-rescoring", "whole-lattice-rescoring"):
+        return [Scales(scale) for scale in SCALES]
+    return []
+
+
+def settings_of(method: str, penalty: float) -> List[Setting]:
+    """All settings with one penalty, in the order of :func:`scales_of`."""
+    if method == "attention-decoder":
+        return [Setting(penalty, *scales) for scales in scales_of(method)]
+    return [Setting(penalty, scales.lm) for scales in scales_of(method)] or [Setting(penalty)]
+
+
+def texts_at_settings(decoder: Decoder, batch: Dict[str, Tensor]) -> Dict[str, List[str]]:
+    """The texts of each stream, at every setting beside the penalty."""
+    if isinstance(decoder, LatticeDecoder):
+        return decoder.at_settings(batch)
+    return {name: [text] for name, text in decoder(batch).items()}
+
+
+def search(config: Config) -> Dict[Setting, ErrorRate]:
+    """cpWER at every setting."""
+    references = read_references(config.cuts, config.recordings)
     tokenizer = Tokenizer(config.lang)
     shards = Shards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
     names = [name for name in shards.frames if name.rpartition("_")[0] in references]
     missing = set(references) - {name.rpartition("_")[0] for name in names}
     if missing:
         raise UmeError(f"{config.hyp} has no {min(missing)}; run steps/infer.sh again")
-    options = decode.Config(config.hyp, config.lang, config.method)
-    decoder = streams.make_decoder(options, tokenizer)
+    options = decode.Config(config.hyp, config.lang, config.method, model=config.model)
+    decoder = make_decoder(options, tokenizer, scales_of(config.method))
     ordered = streams.by_length(shards, names)
-    table: Dict[float, ErrorRate] = {}
+    table: Dict[Setting, ErrorRate] = {}
     for penalty in PENALTIES:
-        words = streams.decode_streams(
-            replace(options, blank_penalty=penalty), decoder, shards, ordered
+        texts = streams.decode_streams(
+            replace(options, blank_penalty=penalty),
+            lambda batch: texts_at_settings(decoder, batch),
+            shards,
+            ordered,
         )
-        heard: Dict[str, Dict[str, str]] = {name: {} for name in references}
-        for stream, text in words.items():
-            recording, _, k = stream.rpartition("_")
-            heard[recording][k] = text
-        table[penalty] = combine_error_rates(
-            [cp_word_error_rate(references[name], heard[name]) for name in references]
-        )
+        for index, setting in enumerate(settings_of(config.method, penalty)):
+            table[setting] = error_rate(
+                references, {name: texts[name][index] if name in texts else "" for name in names}
+            )
     return table
 
 
+def error_rate(references: Texts, words: Dict[str, str]) -> ErrorRate:
+    """cpWER of the words of streams, all recordings together."""
+    heard: Texts = {name: {} for name in references}
+    for stream, text in words.items():
+        recording, _, k = stream.rpartition("_")
+        heard[recording][k] = text
+    return combine_error_rates([pair(references[name], heard[name]) for name in references])
+
+
 def main(config: Config) -> None:
-    """Write the penalty of lowest cpWER; of equals the smallest."""
+    """Write the setting of lowest cpWER; of equals the smallest penalty, and scales near 1."""
     existing(config.hyp, "steps/infer.sh")
     table = search(config)
-    penalty, errors = min(table.items(), key=lambda item: item[1].error_rate)
+    setting, errors = min(table.items(), key=lambda item: item[1].error_rate)
     write_json(
         Path(config.out),
         {
-            "blank_penalty": penalty,
+            **setting.chosen(),
             "method": config.method,
-            "cpwer": {f"{each:g}": round(100 * e.error_rate, 2) for each, e in table.items()},
+            "cpwer": {
+                " ".join(f"{value:g}" for value in each.chosen().values()): round(
+                    100 * e.error_rate, 2
+                )
+                for each, e in table.items()
+            },
             "recordings": config.recordings,
             "cuts": config.cuts,
         },
     )
-    print(f"blank penalty {penalty:g}: cpWER {100 * errors.error_rate:.1f} %")
+    chosen = ", ".join(f"{name.replace('_', ' ')} {v:g}" for name, v in setting.chosen().items())
+    print(f"{chosen}: cpWER {100 * errors.error_rate:.1f} %")

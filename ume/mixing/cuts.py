@@ -1,6 +1,6 @@
 """Virtual mixture cuts (Lhotse) in the modes max, min and part, and their speech activity."""
 
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterable, List, Optional, Sequence
 
 import numpy as np
 from lhotse import MonoCut, Recording, SupervisionSegment
@@ -8,7 +8,8 @@ from lhotse.cut import Cut, MixedCut, MixTrack
 from lhotse.utils import fastcopy
 
 import ume.compat  # noqa: F401  (mends Lhotse)
-import ume.mixing.offset  # noqa: F401  (a transform of recordings)
+import ume.mixing.offset  # noqa: F401  (Lhotse finds transforms in manifests)
+import ume.mixing.transforms  # noqa: F401
 from ume.activity import FRAME_SHIFT, SAMPLING_RATE, Segment, merge_segments, segments_to_frames
 from ume.mixing.metadata import Mixture
 
@@ -42,19 +43,24 @@ def mixture_cut(
 
 
 def source_cut(
-    name: str, recording: Recording, supervision: SupervisionSegment, gain: float, duration: float
+    name: str,
+    recording: Recording,
+    supervision: SupervisionSegment,
+    gain: float,
+    duration: float,
+    start: float = 0.0,
 ) -> MonoCut:
-    """The first ``duration`` seconds of an utterance, scaled by ``gain``.
+    """``duration`` seconds of an utterance from ``start`` on, scaled by ``gain``.
 
     Words that are cut are taken out: the text becomes None unless all speech is inside.
     """
     speech = speech_segments(supervision)
-    whole = not speech or speech[-1][1] <= duration
-    inside = supervision.trim(end=duration)
+    whole = not speech or (start <= speech[0][0] and speech[-1][1] <= start + duration)
+    inside = supervision.with_offset(-start).trim(end=duration)
     items = [item for item in inside.alignment["speech"] if item.duration > 0]
     return MonoCut(
         id=name,
-        start=0.0,
+        start=start,
         duration=duration,
         channel=0,
         recording=recording.perturb_volume(gain, affix_id=False),
@@ -112,23 +118,27 @@ def activity_frames(cut: Cut, frame_shift: float = FRAME_SHIFT) -> np.ndarray:
     )
 
 
-def statistics(cuts: Sequence[MixedCut]) -> Dict[str, float]:
+def statistics(cuts: Iterable[Cut]) -> Dict[str, float]:
     """Hours, sex pairs, trivial all-speak DER (%) and overlap ratio (%) over ``cuts``.
 
     All-speak says that every speaker of a mixture speaks all the time: all its errors are false
     alarms, relative to the speech of all speakers. The overlap ratio is the share of the time with
     speech in which speakers overlap.
     """
-    speech = false_alarm = overlap = union = 0
+    seconds = 0.0
+    number = speech = false_alarm = overlap = union = 0
     for cut in cuts:
         active = activity_frames(cut)  # (F, S)
-        speech += int(active.sum())
-        false_alarm += int((~active).sum())
-        overlap += int((active.sum(axis=1) > 1).sum())
-        union += int(active.any(axis=1).sum())
+        speaking = active.sum(axis=1)  # (F,)
+        number += 1
+        seconds += cut.duration
+        speech += int(speaking.sum())
+        false_alarm += active.size - int(speaking.sum())
+        overlap += int((speaking > 1).sum())
+        union += int((speaking > 0).sum())
     return {
-        "num_mixtures": len(cuts),
-        "hours": round(sum(cut.duration for cut in cuts) / 3600, 3),
+        "num_mixtures": number,
+        "hours": round(seconds / 3600, 3),
         "all_speak_der": round(100 * false_alarm / speech, 2),
         "overlap_ratio": round(100 * overlap / union, 2),
     }

@@ -8,7 +8,7 @@ import numpy as np
 from lhotse.cut import Cut
 from scipy.signal import stft
 
-from ume.activity import SAMPLING_RATE, Segment
+from ume.activity import Segment
 from ume.dataset.mixtures import load_example
 from ume.report.style import GREY, colour, figure
 from ume.scoring.diarization import Speech, score_diarization
@@ -37,9 +37,10 @@ class Example:
     def load(cls, cut: Cut, hypothesis: Hypothesis) -> "Example":
         """Read audio and segments of one recording."""
         reference = Reference.of(cut)
-        truth = load_example(cut)
-        voices = hypothesis.audio(reference.id, reference.num_samples)
-        score = score_separation(voices, truth.sources, truth.audio, reference.activity())
+        rate = reference.rate
+        truth = load_example(cut, rate=rate)
+        voices = hypothesis.audio(reference.id, reference.num_samples, rate)
+        score = score_separation(voices, truth.sources, truth.audio, reference.activity(), rate)
         order = list(score.permutation)
         found = hypothesis.speech()[reference.id]
         errors = score_diarization(reference.speech, found, reference.duration, collar=0.0)
@@ -61,7 +62,7 @@ def draw_timeline(example: Example, path: Path) -> None:
     count = len(reference.speakers)
     with figure(path, figsize=(9, 1.8 + 0.8 * count)) as drawing:
         wave, lanes = drawing.subplots(2, 1, sharex=True, height_ratios=[1, 0.9 * count])
-        times = np.arange(len(example.mixture)) / SAMPLING_RATE
+        times = np.arange(len(example.mixture)) / reference.rate
         wave.plot(times, example.mixture, color=GREY, linewidth=0.4)
         wave.set_ylabel("mixture")
         wave.set_yticks([])
@@ -92,7 +93,7 @@ def draw_spectrograms(example: Example, path: Path) -> None:
     for k, speaker in enumerate(reference.speakers):
         panels.append((f"reference {speaker}", example.sources[k], colour(k)))
         panels.append((f"separated {example.streams[k]}", example.voices[k], colour(k)))
-    levels = [spectrogram(signal) for _, signal, _ in panels]
+    levels = [spectrogram(signal, reference.rate) for _, signal, _ in panels]
     top = max(level.max() for level in levels)
     with figure(path, figsize=(9, 2.0 * (count + 1))) as drawing:
         grid = drawing.add_gridspec(count + 1, 2)
@@ -106,7 +107,7 @@ def draw_spectrograms(example: Example, path: Path) -> None:
                 cmap="magma",
                 vmin=top - RANGE_DB,
                 vmax=top,
-                extent=(0, reference.duration, 0, SAMPLING_RATE / 2000),
+                extent=(0, reference.duration, 0, reference.rate / 2000),
             )
             place.set_title(title, color=shade, loc="left")
         for place in (axes[0], *axes[1::2]):
@@ -117,7 +118,7 @@ def draw_spectrograms(example: Example, path: Path) -> None:
         drawing.suptitle(f"{reference.id}: SI-SDRi {example.si_sdri:.1f} dB, mean of the voices")
 
 
-def spectrogram(signal: np.ndarray) -> np.ndarray:
-    """Level in dB, (frequencies, frames), of ``signal`` (T,); silence is at -120 dB."""
-    _, _, spectrum = stft(signal, SAMPLING_RATE, nperseg=WINDOW, noverlap=WINDOW - SHIFT)
+def spectrogram(signal: np.ndarray, rate: int) -> np.ndarray:
+    """Level in dB, (frequencies, frames), of ``signal`` (T,) of ``rate`` Hz; silence: -120 dB."""
+    _, _, spectrum = stft(signal, rate, nperseg=WINDOW, noverlap=WINDOW - SHIFT)
     return 20 * np.log10(np.abs(spectrum) + 1e-6)

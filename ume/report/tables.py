@@ -2,10 +2,17 @@
 
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from ume.scoring.recording import DIGITS
+
 NOT_RUN = "not run"
 PARTS = ("miss", "false_alarm", "confusion")
 METHODS = ("ctc-greedy-search", "ctc-decoding", "1best")
-WORD_RATES = ("cpWER", "ORC-WER")
+WORD_RATES = ("cpWER", "ORC-WER", "tcpWER", "permutation WER")
+ALWAYS = WORD_RATES[:2]  # the others need segments, or as many streams as speakers
+QUALITY = {  # shown where --separation-metrics asked for it
+    "SDRi": "dB", "SDR": "dB", "SIR": "dB", "SAR": "dB", "STOI": "-", "STOIi": "-",
+    "ESTOI": "-", "ESTOIi": "-", "PESQ": "MOS", "PESQi": "MOS",
+}  # fmt: skip
 
 Metric = Dict[str, Any]
 
@@ -22,7 +29,7 @@ class Row(NamedTuple):
 
 def rows(scores: Dict[str, Any]) -> List[Row]:
     """Every figure that a set should have, and whatever else it has."""
-    planned = list(_diarization_rows()) + list(_separation_rows())
+    planned = [*_diarization_rows(), *_separation_rows(), *_quality_rows(scores)]
     if not _words_left_out(scores):
         planned += _word_rows(scores)
     return planned
@@ -30,14 +37,37 @@ def rows(scores: Dict[str, Any]) -> List[Row]:
 
 def _diarization_rows() -> Iterator[Row]:
     for collar in (0.0, 0.25):
-        figure = f"DER, collar {collar:g} s"
-        for row in ("hypothesis", "all-speak", "all-silent"):
-            keys = (("name", "DER"), ("row", row), ("collar", collar))
-            yield Row(figure, row, "%", keys)
-            if row == "hypothesis":
-                yield Row("miss / false alarm / confusion", row, "%", keys, parts=True)
+        where = f"collar {collar:g} s"
+        yield from _trivial_and_own(f"DER, {where}", name="DER", collar=collar)
+        for name in ("confusion-only DER", "overlap-only DER", "JER"):
+            keys = _keys(name=name, row="hypothesis", collar=collar)
+            yield Row(f"{name}, {where}", "hypothesis", "%", keys)
+    for collar in (0.0, 0.25):
+        where = f"collar {collar:g} s, whole utterances"
+        variant = {"collar": collar, "reference": "utterance"}
+        yield from _trivial_and_own(f"DER, {where}", name="DER", **variant)
+        yield Row(
+            f"JER, {where}", "hypothesis", "%", _keys(name="JER", row="hypothesis", **variant)
+        )
     counted = _keys(name="speakers counted right", row="hypothesis")
     yield Row("speakers counted right", "hypothesis", "%", counted)
+
+
+def _trivial_and_own(figure: str, **variant: Any) -> Iterator[Row]:
+    for row in ("hypothesis", "all-speak", "all-silent"):
+        keys = _keys(row=row, **variant)
+        yield Row(figure, row, "%", keys)
+        if row == "hypothesis":
+            yield Row("miss / false alarm / confusion", row, "%", keys, parts=True)
+
+
+def _quality_rows(scores: Dict[str, Any]) -> List[Row]:
+    found = {metric["name"] for metric in scores["metrics"]}
+    return [
+        Row(name, "separated", unit, _keys(name=name, row="separated"))
+        for name, unit in QUALITY.items()
+        if name in found
+    ]
 
 
 def _separation_rows() -> Iterator[Row]:
@@ -54,7 +84,8 @@ def _separation_rows() -> Iterator[Row]:
 def _word_rows(scores: Dict[str, Any]) -> List[Row]:
     planned = [("separated", method) for method in METHODS]
     planned += [("sources", "1best"), ("mixture", "1best")]
-    found = [(m["row"], m["method"]) for m in scores["metrics"] if m["name"] in WORD_RATES]
+    told = [(m["name"], m["row"], m["method"]) for m in scores["metrics"] if "method" in m]
+    found = [cell[1:] for cell in told]
     cells = list(dict.fromkeys(planned + found))
     systems = {"separated": 0, "sources": 1, "mixture": 2}
     cells.sort(key=lambda cell: systems.get(cell[0], len(systems)))
@@ -62,6 +93,7 @@ def _word_rows(scores: Dict[str, Any]) -> List[Row]:
         Row(f"{name}, {method}", system, "%", _keys(name=name, row=system, method=method))
         for name in WORD_RATES
         for system, method in cells
+        if name in ALWAYS or (name, system, method) in told
     ]
 
 
@@ -87,13 +119,34 @@ def table(scores: Dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def bins_table(scores: Dict[str, Any]) -> str:
+    """The main figures by what makes a mixture hard, a bin per line; empty without any bins."""
+    bins = scores.get("bins", [])
+    heads = list(dict.fromkeys(_head(m) for entry in bins for m in entry["metrics"]))
+    if not heads:
+        return ""
+    lines = ["| mixtures by | | " + " | ".join(heads) + " |"]
+    lines.append("| --- | --- |" + " --- |" * len(heads))
+    for entry in bins:
+        found = {_head(metric): value(metric) for metric in entry["metrics"]}
+        cells = " | ".join(found.get(head, "-") for head in heads)
+        lines.append(f"| {entry['axis']} | {entry['bin']}<br>{_size(entry)} | {cells} |")
+    return "\n".join(lines)
+
+
+def _head(metric: Metric) -> str:
+    collar = f", collar {metric['collar']:g} s" if "collar" in metric else ""
+    method = f", {metric['method']}" if "method" in metric else ""
+    return f"{metric['name']}{collar}{method}, {metric['unit']}"
+
+
 def cell(scores: Dict[str, Any], row: Row, subset: str) -> str:
-    """Value and interval; "not run" where a figure is missing, "-" where the subset is empty."""
+    """Value and interval; "not run" where a figure is missing, "-" where the subset has none."""
     if not scores["subsets"][subset]["num_recordings"]:
         return "-"
     entry = _find(scores["metrics"], row, subset)
     if entry is None:
-        return NOT_RUN
+        return "-" if _find(scores["metrics"], row, "all") else NOT_RUN
     if row.parts:
         return " / ".join(f"{entry['parts'].get(part, 0):.1f}" for part in PARTS)
     return value(entry)
@@ -107,7 +160,7 @@ def value(entry: Metric) -> str:
     >>> value({"value": None, "interval": None, "unit": "dB"})
     'undefined'
     """
-    digits = 2 if entry["unit"] == "dB" else 1
+    digits = DIGITS[entry["unit"]]
     if entry["value"] is None:
         return "undefined"
     text = _number(entry["value"], digits)
@@ -121,8 +174,8 @@ def _number(number: float, digits: int) -> str:
 
 
 def _find(metrics: List[Metric], row: Row, subset: str) -> Optional[Metric]:
-    wanted = {**dict(row.keys), "subset": subset}
-    return next((m for m in metrics if wanted.items() <= m.items()), None)
+    wanted = {"reference": None, **dict(row.keys), "subset": subset}
+    return next((m for m in metrics if all(m.get(k) == v for k, v in wanted.items())), None)
 
 
 def _size(size: Dict[str, int]) -> str:

@@ -14,6 +14,7 @@ from ume.errors import UmeError
 from ume.files import existing, read_json, write_text
 from ume.scoring.bootstrap import CONFIDENCE, RESAMPLES, difference
 from ume.scoring.pool import SUBSETS
+from ume.scoring.recording import DIGITS
 
 Counts = Tuple[np.ndarray, np.ndarray]  # numerators and denominators, each (R,)
 
@@ -123,7 +124,7 @@ def table(systems: List[System], figures: List[str], chosen: np.ndarray) -> str:
                 None if system is systems[0] else systems[0].counts(figure, chosen),
                 system.counts(figure, chosen),
                 pairs,
-                2 if unit == "dB" else 1,
+                DIGITS[unit],
             )
             for figure, unit in zip(figures, units)
         ]

@@ -1,19 +1,23 @@
-"""Diarization error rate of a recording, by pyannote.metrics."""
+"""Diarization and Jaccard error rates of a recording, by pyannote.metrics."""
 
 from typing import Dict, Iterable, List
 
 from pyannote.core import Annotation, Timeline
 from pyannote.core import Segment as Interval
-from pyannote.metrics.diarization import DiarizationErrorRate
+from pyannote.metrics.diarization import DiarizationErrorRate, JaccardErrorRate
 
 from ume.activity import Segment
-from ume.metrics.results import DiarizationErrors
+from ume.metrics.results import Average, DiarizationErrors
 
 Speech = Dict[str, List[Segment]]  # speaker -> segments in seconds
 
 
 def score_diarization(
-    reference: Speech, hypothesis: Speech, duration: float, collar: float
+    reference: Speech,
+    hypothesis: Speech,
+    duration: float,
+    collar: float,
+    overlap_only: bool = False,
 ) -> DiarizationErrors:
     """Errors in seconds of speaker time over the whole recording; overlap is scored.
 
@@ -22,14 +26,17 @@ def score_diarization(
         duration: seconds; the UEM is ``[0, duration]``.
         collar: seconds left out on **each** side of a reference boundary, as in md-eval
             (pyannote's own option is the total width).
+        overlap_only: the UEM is where two or more speak by the reference.
 
     >>> score_diarization({"a": [(0.0, 4.0)]}, {"1": [(0.0, 3.0)]}, 5.0, collar=0.0).rate
     0.25
     >>> score_diarization({"a": [(0.0, 4.0)]}, {"1": [(0.0, 3.75)]}, 5.0, collar=0.25).rate
     0.0
     """
+    truth = _annotation(reference)
+    uem = truth.get_overlap() if overlap_only else _whole(duration)
     detail = DiarizationErrorRate(collar=2 * collar).compute_components(
-        _annotation(reference), _annotation(hypothesis), uem=Timeline([Interval(0, duration)])
+        truth, _annotation(hypothesis), uem=uem
     )
     return DiarizationErrors(
         miss=detail["missed detection"],
@@ -39,12 +46,31 @@ def score_diarization(
     )
 
 
+def score_jaccard(reference: Speech, hypothesis: Speech, duration: float, collar: float) -> Average:
+    """Jaccard error rate (Ryant et al. 2019): the mean over the reference's speakers of the share
+    of time, of that in which the speaker or its match is heard, in which not both are.
+
+    Arguments as for :func:`score_diarization`.
+
+    >>> score_jaccard({"a": [(0.0, 4.0)]}, {"1": [(1.0, 5.0)]}, 5.0, collar=0.0).rate
+    0.4
+    """
+    detail = JaccardErrorRate(collar=2 * collar).compute_components(
+        _annotation(reference), _annotation(hypothesis), uem=_whole(duration)
+    )
+    return Average(detail["speaker error"], int(detail["speaker count"]))
+
+
 def trivial_hypotheses(speakers: Iterable[str], duration: float) -> Dict[str, Speech]:
     """What needs no model: everyone speaks all the time, or nobody ever does."""
     return {
         "all-speak": {speaker: [(0.0, duration)] for speaker in speakers},
         "all-silent": {},
     }
+
+
+def _whole(duration: float) -> Timeline:
+    return Timeline([Interval(0, duration)])
 
 
 def _annotation(speech: Speech) -> Annotation:

@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterable, List, Set
 import numpy as np
 import soundfile
 
-from ume.activity import SAMPLING_RATE, read_rttm
+from ume.activity import read_rttm
 from ume.errors import UmeError
 from ume.files import PathLike, existing, read_json
 from ume.scoring.diarization import Speech
@@ -55,15 +55,15 @@ class Hypothesis:
             )
         return {recording: annotation.get(recording, {}) for recording in recordings}
 
-    def audio(self, recording: str, num_samples: int) -> np.ndarray:
-        """The separated voices of a recording, float32 (S, T).
+    def audio(self, recording: str, num_samples: int, rate: int) -> np.ndarray:
+        """The separated voices of a recording of ``rate`` Hz, float32 (S, T).
 
         Raises:
             UmeError: a file is missing, unreadable, or not of the mixture's length and rate.
         """
         return np.stack(
             [
-                _read_audio(self.path / "audio" / f"{recording}_{stream}.flac", num_samples)
+                _read_audio(self.path / "audio" / f"{recording}_{stream}.flac", num_samples, rate)
                 for stream in self.streams
             ]
         )
@@ -108,14 +108,14 @@ def _same(found: Set[str], wanted: Set[str], where: Path) -> None:
             )
 
 
-def _read_audio(path: Path, num_samples: int) -> np.ndarray:
+def _read_audio(path: Path, num_samples: int, rate: int) -> np.ndarray:
     try:
-        audio, rate = soundfile.read(existing(path, made_by="ume infer"), dtype="float32")
+        audio, found = soundfile.read(existing(path, made_by="ume infer"), dtype="float32")
     except soundfile.LibsndfileError as error:
         raise UmeError(f"{path} cannot be read ({error}); run ume infer again") from None
-    if rate != SAMPLING_RATE or audio.shape != (num_samples,):
+    if found != rate or audio.shape != (num_samples,):
         raise UmeError(
-            f"{path} has {audio.shape} samples at {rate} Hz, its mixture ({num_samples},) at "
-            f"{SAMPLING_RATE} Hz; run ume infer again"
+            f"{path} has {audio.shape} samples at {found} Hz, its mixture ({num_samples},) at "
+            f"{rate} Hz; run ume infer again"
         )
     return audio

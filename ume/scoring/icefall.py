@@ -1,9 +1,10 @@
 """icefall's result files: ``recogs-``, ``errs-`` and ``wer-summary-``, by kaldialign."""
 
 from collections import Counter
+from itertools import groupby
 from pathlib import Path
 from typing import Counter as CounterType
-from typing import Iterable, List, Tuple
+from typing import Iterable, Iterator, List, Sequence, Tuple
 
 import kaldialign
 
@@ -23,7 +24,8 @@ def write_result_files(
     write_text(folder / f"recogs-{name}", recogs(streams))
     errors, details = error_stats(streams)
     write_text(folder / f"errs-{name}", details)
-    summary = f"settings\tWER\n{method}\t{_percent(errors)}\n"
+    rate = float(_percent(errors)) if errors.length else _percent(errors)
+    summary = f"settings\tWER\n{method}\t{rate}\n"
     write_text(folder / f"wer-summary-{name}", summary)
     return errors
 
@@ -38,15 +40,14 @@ def error_stats(streams: List[Transcript]) -> Tuple[WordErrors, str]:
 
     >>> errors, report = error_stats([Transcript("u", ["A", "B"], ["A", "C", "D"])])
     >>> print(errors, report.splitlines()[5].split("\\t"))
-    100.00% [ 2 / 2, 1 ins, 0 del, 1 sub ] ['u:', 'A (B->C) (*->D)']
+    100.00% [ 2 / 2, 1 ins, 0 del, 1 sub ] ['u:', 'A (B->C D)']
     """
     pairs: CounterType[Tuple[str, str]] = Counter()
     details = []
     for stream in streams:
         alignment = kaldialign.align(stream.reference, stream.hypothesis, EPS)
         pairs.update(alignment)
-        shown = (ref if ref == hyp else f"({ref}->{hyp})" for ref, hyp in alignment)
-        details.append(f"{stream.id}:\t{' '.join(shown)}")
+        details.append(f"{stream.id}:\t{' '.join(_shown(alignment))}")
     correct = Counter({ref: n for (ref, hyp), n in pairs.items() if ref == hyp})
     inserted = Counter({hyp: n for (ref, hyp), n in pairs.items() if ref == EPS})
     deleted = Counter({ref: n for (ref, hyp), n in pairs.items() if hyp == EPS})
@@ -85,8 +86,18 @@ def error_stats(streams: List[Transcript]) -> Tuple[WordErrors, str]:
     return errors, "\n".join(lines) + "\n"
 
 
+def _shown(alignment: Sequence[Tuple[str, str]]) -> Iterator[str]:
+    """The words of an alignment; errors in a row are one."""
+    for right, run in groupby(alignment, key=lambda pair: pair[0] == pair[1]):
+        if right:
+            yield from (ref for ref, _ in run)
+        else:
+            sides = (" ".join(word for word in side if word != EPS) or EPS for side in zip(*run))
+            yield f"({'->'.join(sides)})"
+
+
 def _percent(errors: WordErrors) -> str:
-    return f"{100 * errors.rate:.2f}" if errors.length else "n/a"
+    return f"{100 * errors.numerator / errors.length:.2f}" if errors.length else "n/a"
 
 
 def _by_count(counts: Counter) -> List[tuple]:

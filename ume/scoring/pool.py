@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional
 
 from ume.metrics.results import Ratio
 from ume.scoring.bootstrap import interval
+from ume.scoring.conditions import AXES
 from ume.scoring.recording import Figure, RecordingScore
 
 SUBSETS = ("all", "opposite-sex", "same-sex")
@@ -88,7 +89,9 @@ def per_utterance(recordings: List[RecordingScore]) -> str:
     columns = figures(recordings)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["mixture_ID", "speakers", "sexes", "seconds", *map(str, columns)])
+    axes = [axis.name for axis in AXES]
+    described = ["mixture_ID", "speakers", "sexes", "seconds", *(a.replace(" ", "-") for a in axes)]
+    writer.writerow([*described, *map(str, columns)])
     for recording in recordings:
         reference = recording.reference
         writer.writerow(
@@ -97,6 +100,10 @@ def per_utterance(recordings: List[RecordingScore]) -> str:
                 reference.group,
                 reference.sexes,
                 f"{reference.duration:.3f}",
+                *(
+                    f"{recording.conditions[a]:.2f}" if a in recording.conditions else ""
+                    for a in axes
+                ),
                 *(_cell(figure, recording.results.get(figure)) for figure in columns),
             ]
         )
@@ -127,6 +134,10 @@ def _columns(recordings: List[RecordingScore], figure: Figure) -> Dict[str, Any]
 
 def _cell(figure: Figure, result: Optional[Ratio]) -> str:
     return f"{_scaled(figure, result.rate):.4f}" if result and result.denominator else ""
+
+
+def _condition(recording: RecordingScore, axis: str) -> str:
+    return f"{recording.conditions[axis]:.2f}" if axis in recording.conditions else ""
 
 
 def _scaled(figure: Figure, ratio: float) -> float:

@@ -1,22 +1,33 @@
 """Every figure of one recording: the unit of work of ``ume score``."""
 
 from dataclasses import dataclass, field
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from lhotse.cut import Cut
 
+from ume.dataset.batch import Example
 from ume.dataset.mixtures import load_example
 from ume.errors import UmeError
-from ume.metrics.results import Average, Ratio
-from ume.scoring.diarization import Speech, score_diarization, trivial_hypotheses
+from ume.metrics.results import Average, DiarizationErrors, Ratio
+from ume.scoring.conditions import conditions
+from ume.scoring.diarization import (
+    Speech,
+    score_diarization,
+    score_jaccard,
+    trivial_hypotheses,
+)
 from ume.scoring.hypothesis import Hypothesis
+from ume.scoring.quality import UNITS
 from ume.scoring.reference import Reference, activity
 from ume.scoring.separation import gate, labels_agree, score_separation
 from ume.scoring.text import normalise
-from ume.scoring.words import Transcript, score_words
+from ume.scoring.timed import Utterance, tcp_errors, timed
+from ume.scoring.words import Transcript, permutation_errors, score_words
 
 COLLARS = (0.0, 0.25)  # seconds on each side of a reference boundary
+UTTERANCE = "utterance"  # the reference that counts whole utterances as speech
+DIGITS = {"%": 1, "dB": 2, "MOS": 2, "-": 3}  # after the point in tables, by unit
 
 
 @dataclass(frozen=True)
@@ -27,14 +38,15 @@ class Figure:
     row: str
     unit: str = "%"
     collar: Optional[float] = None
+    reference: Optional[str] = None
     region: Optional[str] = None
     method: Optional[str] = None
 
     @property
     def variant(self) -> Dict[str, object]:
         """The variant's keys that apply."""
-        keys = {"collar": self.collar, "region": self.region, "method": self.method}
-        return {key: value for key, value in keys.items() if value is not None}
+        keys = ("collar", "reference", "region", "method")
+        return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
 
     @property
     def scale(self) -> float:
@@ -52,6 +64,7 @@ class Task(NamedTuple):
     hypothesis: Hypothesis
     speech: Optional[Speech]  # None: the model has no diarization head
     words: Dict[str, Dict[str, Dict[str, str]]]  # input -> method -> stream -> words
+    metrics: Sequence[str] = ()  # of separation, beside SI-SDR
 
     @property
     def present(self) -> int:
@@ -59,13 +72,15 @@ class Task(NamedTuple):
         return sum(map(bool, (self.speech or {}).values()))
 
 
-@dataclass(frozen=True)
+@dataclass
 class RecordingScore:
     """The results of one recording; a figure that it cannot have is absent."""
 
     reference: Reference
     results: Dict[Figure, Ratio]
+    conditions: Dict[str, float]  # by axis
     transcripts: Dict[str, List[Transcript]] = field(default_factory=dict)  # by icefall's suffix
+    utterances: Dict[str, List[Utterance]] = field(default_factory=dict)  # by STM file
 
 
 def score_recording(task: Task) -> RecordingScore:
@@ -77,27 +92,44 @@ def score_recording(task: Task) -> RecordingScore:
             f"{task.hypothesis.path} has {count} streams, cut {reference.id} "
             f"{len(reference.speakers)} speakers; use a model for as many"
         )
-    results: Dict[Figure, Ratio] = {}
+    truth = load_example(task.cut, rate=reference.rate)
+    score = RecordingScore(reference, {}, conditions(task.cut, reference, truth))
     if task.speech is not None:
-        results.update(_diarization(reference, task.speech))
+        score.results.update(_diarization(reference, task.speech))
         right = task.present == len(reference.speakers)
-        results[Figure("speakers counted right", "hypothesis")] = Average(float(right), 1)
+        score.results[Figure("speakers counted right", "hypothesis")] = Average(float(right), 1)
     if task.hypothesis.has("separation"):
-        results.update(_separation(reference, task))
-    transcripts = {}
-    texts = _texts(reference) if any(task.words.values()) else {}
+        score.results.update(_separation(reference, truth, task))
+    if any(task.words.values()):
+        _add_words(score, task)
+    return score
+
+
+def _add_words(score: RecordingScore, task: Task) -> None:
+    reference, results = score.reference, score.results
+    texts = _texts(reference)
+    spoken = timed(reference.id, texts, reference.utterances, reference.duration)
+    score.utterances["ref"] = spoken
     for source, methods in task.words.items():
         for method, streams in methods.items():
-            heard = {stream: normalise(words) for stream, words in streams.items()}
+            said = {stream: normalise(words) for stream, words in streams.items()}
+            heard, speech = said, {}
             if source == "separated" and task.speech is not None:
                 # a stream in which nobody was found to speak has no words either
-                heard = {s: words if task.speech.get(s) else "" for s, words in heard.items()}
-            score = score_words(reference.id, texts, heard)
-            results[Figure("cpWER", source, method=method)] = score.cp
-            results[Figure("ORC-WER", source, method=method)] = score.orc
+                speech = task.speech
+                heard = {s: words if speech.get(s) else "" for s, words in said.items()}
+            rates = score_words(reference.id, texts, heard)
+            results[Figure("cpWER", source, method=method)] = rates.cp
+            results[Figure("ORC-WER", source, method=method)] = rates.orc
+            if len(said) == len(texts):
+                errors = permutation_errors(texts, said)
+                results[Figure("permutation WER", source, method=method)] = errors
             suffix = method if source == "separated" else f"{source}-{method}"
-            transcripts[suffix] = score.transcripts
-    return RecordingScore(reference, results, transcripts)
+            score.transcripts[suffix] = rates.transcripts
+            found = timed(reference.id, heard, speech, reference.duration)
+            score.utterances[suffix] = found
+            if speech:
+                results[Figure("tcpWER", source, method=method)] = tcp_errors(spoken, found)
 
 
 def _texts(reference: Reference) -> Dict[str, str]:
@@ -113,37 +145,55 @@ def _texts(reference: Reference) -> Dict[str, str]:
 
 
 def _diarization(reference: Reference, speech: Speech) -> Dict[Figure, Ratio]:
-    rows = {
-        "hypothesis": speech,
-        **trivial_hypotheses(reference.speakers, reference.duration),
+    results: Dict[Figure, Ratio] = {}
+    for origin, truth in ((None, reference.speech), (UTTERANCE, reference.utterances)):
+        for collar in COLLARS:
+            scores = _against(truth, speech, reference.duration, collar)
+            results.update(
+                (Figure(name, row, collar=collar, reference=origin), score)
+                for (name, row), score in scores.items()
+            )
+    return results
+
+
+def _against(
+    truth: Speech, speech: Speech, duration: float, collar: float
+) -> Dict[Tuple[str, str], Ratio]:
+    rows = {"hypothesis": speech, **trivial_hypotheses(truth, duration)}
+    errors = {
+        row: score_diarization(truth, segments, duration, collar) for row, segments in rows.items()
     }
+    found = errors["hypothesis"]
     return {
-        Figure("DER", row, collar=collar): score_diarization(
-            reference.speech, segments, reference.duration, collar
-        )
-        for row, segments in rows.items()
-        for collar in COLLARS
+        **{("DER", row): score for row, score in errors.items()},
+        ("confusion-only DER", "hypothesis"): DiarizationErrors(
+            confusion=found.confusion, total=found.total
+        ),
+        ("overlap-only DER", "hypothesis"): score_diarization(
+            truth, speech, duration, collar, overlap_only=True
+        ),
+        ("JER", "hypothesis"): score_jaccard(truth, speech, duration, collar),
     }
 
 
-def _separation(reference: Reference, task: Task) -> Dict[Figure, Ratio]:
-    truth = load_example(task.cut)
+def _separation(reference: Reference, truth: Example, task: Task) -> Dict[Figure, Ratio]:
     sources, mixture = truth.sources, truth.audio  # (S, T), (T,)
     active = reference.activity()  # (S, T)
-    estimates = task.hypothesis.audio(reference.id, reference.num_samples)
+    rate = reference.rate
+    estimates = task.hypothesis.audio(reference.id, reference.num_samples, rate)
     # streams that nobody is left for are given silence to answer for, which is not scored
     missing = ((0, len(estimates) - len(sources)), (0, 0))
     padded, padded_active = np.pad(sources, missing), np.pad(active, missing)
-    separated = score_separation(estimates, padded, mixture, padded_active)
-    gated = score_separation(gate(mixture, active), sources, mixture, active)
+    separated = score_separation(estimates, padded, mixture, padded_active, rate, task.metrics)
+    gated = score_separation(gate(mixture, active), sources, mixture, active, rate)
     results: Dict[Figure, Ratio] = {
-        Figure(name, row, unit="dB", region=region): average
+        Figure(name, row, unit=UNITS[name.rstrip("i")], region=region): average
         for row, score in (("separated", separated), ("gate only", gated))
         for (name, region), average in score.averages.items()
         if average.count
     }
     if task.speech is not None:
-        found = activity(task.speech, task.hypothesis.streams, reference.num_samples)
+        found = activity(task.speech, task.hypothesis.streams, reference.num_samples, rate)
         agree = labels_agree(separated.permutation, padded_active, found)
         results[Figure("label agreement", "separated")] = Average(float(agree), 1)
     return results

@@ -7,7 +7,7 @@ from typing import Dict, Optional, Sequence, Tuple
 import numpy as np
 from lhotse.cut import Cut
 
-from ume.activity import segments_to_samples
+from ume.activity import merge_segments, segments_to_samples
 from ume.dataset.mixtures import num_samples
 from ume.errors import UmeError
 from ume.files import PathLike, read_json
@@ -21,10 +21,12 @@ class Reference:
 
     id: str
     duration: float  # seconds
+    rate: int  # Hz
     num_samples: int
     speakers: Tuple[str, ...]
     genders: Tuple[Optional[str], ...]
     speech: Speech
+    utterances: Speech  # from the start to the end of each, pauses and all
     texts: Dict[str, Optional[str]]  # None where there is none, or cropping cut it
 
     @classmethod
@@ -50,10 +52,12 @@ class Reference:
         return cls(
             id=cut.id,
             duration=cut.duration,
-            num_samples=num_samples(cut),
+            rate=cut.sampling_rate,
+            num_samples=num_samples(cut, cut.sampling_rate),
             speakers=tuple(sources),
             genders=tuple(own[0].gender for own in sources.values()),
             speech=cut_activity(cut),
+            utterances=_utterances(cut),
             texts={speaker: joined_text(own) for speaker, own in sources.items()},
         )
 
@@ -69,14 +73,28 @@ class Reference:
             return None
         return "same-sex" if len(set(self.genders)) == 1 else "opposite-sex"
 
+    @property
+    def sex_pair(self) -> Optional[str]:
+        """Such as ``F-M``, or ``F-F-M`` of three; ``None`` if one is unknown."""
+        if self.sexes is None:
+            return None
+        return "-".join(sorted(map(str, self.genders)))
+
     def activity(self) -> np.ndarray:
         """Who speaks at which sample, bool (S, T)."""
-        return activity(self.speech, self.speakers, self.num_samples)
+        return activity(self.speech, self.speakers, self.num_samples, self.rate)
 
 
-def activity(speech: Speech, speakers: Sequence[str], samples: int) -> np.ndarray:
-    """Segments of ``speakers`` as samples, bool (S, T)."""
-    return np.stack([segments_to_samples(speech.get(s, []), samples) for s in speakers])
+def _utterances(cut: Cut) -> Speech:
+    spans: Speech = {}
+    for s in cut.supervisions:
+        spans.setdefault(s.speaker, []).append((max(0.0, s.start), min(cut.duration, s.end)))
+    return {speaker: merge_segments(segments) for speaker, segments in spans.items()}
+
+
+def activity(speech: Speech, speakers: Sequence[str], samples: int, rate: int) -> np.ndarray:
+    """Segments of ``speakers`` as samples at ``rate`` Hz, bool (S, T)."""
+    return np.stack([segments_to_samples(speech.get(s, []), samples, rate) for s in speakers])
 
 
 def activity_origin(cuts: PathLike, part: str) -> str:

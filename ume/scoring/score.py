@@ -14,6 +14,7 @@ from ume.errors import UmeError
 from ume.files import write_json, write_text
 from ume.orphans import die_with_parent
 from ume.scoring import bootstrap
+from ume.scoring.bins import bins
 from ume.scoring.hypothesis import Hypothesis
 from ume.scoring.icefall import write_result_files
 from ume.scoring.pool import (
@@ -26,10 +27,13 @@ from ume.scoring.pool import (
     sizes,
     subsets,
 )
-from ume.scoring.recording import COLLARS, RecordingScore, Task, score_recording
+from ume.scoring.quality import BASE, METRICS, has_pesq, parse_metrics
+from ume.scoring.recording import COLLARS, DIGITS, RecordingScore, Task
 from ume.scoring.reference import activity_origin
 from ume.scoring.separation import MIN_OVERLAP
+from ume.scoring.shards import Shard, make_key, make_shards, remove_shards
 from ume.scoring.text import NORMALISER
+from ume.scoring.timed import TCP_COLLAR, stm
 
 CONTROLS = ("sources", "mixture")
 META = (  # what meta.json says about the making of the hypothesis
@@ -51,6 +55,9 @@ class Config:
     """Folder for scores.json, ratios.json, per_utterance.csv and words/; its name is the name of
     the set, <part>_<mode>. Words are not scored in min mode, where texts are longer than the
     audio."""
+    separation_metrics: str = BASE
+    """Metrics of the separated voices, with spaces between: SI-SDR (always scored), BSSEval (SDR,
+    SIR, SAR), STOI (and ESTOI), PESQ (left out where the package pesq is not installed)."""
     num_jobs: int = 1
     """Number of processes; the scores do not depend on it."""
 
@@ -63,26 +70,35 @@ def main(config: Config) -> None:
     for suffix in suffixes:
         transcripts = [t for r in recordings for t in r.transcripts[suffix]]
         write_result_files(out / "words", out.name, suffix, transcripts)
+    for name in dict.fromkeys(name for r in recordings for name in r.utterances):
+        lines = stm(line for r in recordings for line in r.utterances[name])
+        write_text(out / "words" / f"{name}.stm", lines)
     write_text(out / "per_utterance.csv", per_utterance(recordings))
     write_json(out / "ratios.json", ratios(recordings))
     write_json(out / "scores.json", scores(config, recordings))
+    remove_shards(out)
     print("\n".join(summary(recordings)))
 
 
 def score_recordings(config: Config) -> List[RecordingScore]:
-    """Score every recording, in the order of the cuts.
+    """Score every recording that an earlier, killed run has not; in the order of the cuts.
 
     Raises:
         UmeError: a folder or file is missing, or does not belong to these cuts.
     """
-    tasks = _tasks(config)
+    if config.num_jobs < 1:
+        raise UmeError("--num-jobs must be at least 1")
+    shards = _shards(config)
     with _one_thread():
         if config.num_jobs == 1:
-            return list(map(score_recording, tasks))
-        with ProcessPoolExecutor(
-            config.num_jobs, mp_context=get_context("fork"), initializer=die_with_parent
-        ) as pool:
-            return list(pool.map(score_recording, tasks, chunksize=8))
+            for shard in shards:
+                shard.score()
+        else:
+            with ProcessPoolExecutor(
+                config.num_jobs, mp_context=get_context("fork"), initializer=die_with_parent
+            ) as pool:
+                list(pool.map(Shard.score, shards))
+    return [recording for shard in shards for recording in shard.read()]
 
 
 def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
@@ -96,10 +112,13 @@ def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
             "normaliser": NORMALISER,
             "reference": f"speech activity from {activity_origin(config.cuts, _part(config))}",
             "collar": list(COLLARS),
-            "diarization": "overlap scored; UEM is the whole recording; seconds pooled",
+            "diarization": "overlap scored; UEM is the whole recording, or for overlap-only DER "
+            "where the reference overlaps; seconds pooled; JER: mean over speakers; reference "
+            "'utterance': all from start to end of each utterance is speech",
             "separation": "mean over sources, permutation of best SI-SDR on the whole signal; "
             "overlap: samples where the source and another one speak, "
             f"from {MIN_OVERLAP} s on",
+            **_quality_protocol(config),
             "words": _words_protocol(config),
             "interval": f"{bootstrap.CONFIDENCE} % percentile bootstrap over speaker pairs, "
             f"{bootstrap.RESAMPLES} resamples, seed {bootstrap.SEED}",
@@ -110,6 +129,7 @@ def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
             "blank_penalty": hypothesis.blank_penalties(),
         },
         "metrics": metrics(recordings),
+        "bins": bins(recordings),
     }
 
 
@@ -121,8 +141,10 @@ def summary(recordings: List[RecordingScore]) -> List[str]:
     lines = []
     for figure in figures(recordings):
         total = pooled(recordings, figure)
-        value = f"{figure.scale * total.rate:.2f}"
-        head = f"%{figure.name}: {value}%" if figure.unit == "%" else f"{figure.name}: {value} dB"
+        value = f"{figure.scale * total.rate:.{max(2, DIGITS[figure.unit])}f}"
+        head = f"%{figure.name}: {value}%"
+        if figure.unit != "%":
+            head = f"{figure.name}: {value} {figure.unit}".removesuffix(" -")
         variant = " ".join(map(str, (figure.row, *figure.variant.values())))
         lines.append(f"{head} {total.counts} {variant}")
     return lines
@@ -136,15 +158,30 @@ def _is_min(config: Config) -> bool:
     return Path(config.out).name.endswith("_min")
 
 
+def _quality_protocol(config: Config) -> Dict[str, str]:
+    asked = config.separation_metrics.split()
+    stated = {
+        "BSSEval": "version 3, one filter of 512 taps; SIR and SAR have no improvement",
+        "STOI": "as pystoi has it",
+        "PESQ": "wideband at 16 kHz, narrowband at 8 kHz"
+        if has_pesq()
+        else "left out: the package pesq is not installed",
+    }
+    return {name: stated[name] for name in METRICS if name in asked}
+
+
 def _words_protocol(config: Config) -> str:
     if _is_min(config):
         return "not scored: in min mode texts are longer than the audio"
-    return "cpWER and ORC-WER by meeteval, errors pooled over recordings"
+    return (
+        "cpWER, ORC-WER and tcpWER by meeteval, errors pooled over recordings; tcpWER: collar "
+        f"{TCP_COLLAR:g} s, a stream's words shared out among its segments by their characters; "
+        "permutation WER: all streams one to one, where there are as many as speakers"
+    )
 
 
-def _tasks(config: Config) -> List[Task]:
-    if config.num_jobs < 1:
-        raise UmeError("--num-jobs must be at least 1")
+def _shards(config: Config) -> List[Shard]:
+    quality = parse_metrics(config.separation_metrics)
     cuts = read_cuts(config.cuts)
     ids = [cut.id for cut in cuts]
     hypothesis = Hypothesis.open(config.hyp, ids)
@@ -155,7 +192,7 @@ def _tasks(config: Config) -> List[Task]:
             folders[name] = Hypothesis.open(path, ids)
     words = {} if _is_min(config) else {name: f.words() for name, f in folders.items()}
     speech = hypothesis.speech() if hypothesis.has("diarization") else {}
-    return [
+    tasks = [
         Task(
             cut,
             hypothesis,
@@ -164,9 +201,12 @@ def _tasks(config: Config) -> List[Task]:
                 name: {method: texts[cut.id] for method, texts in methods.items()}
                 for name, methods in words.items()
             },
+            quality,
         )
         for cut in cuts
     ]
+    key = make_key(config.cuts, folders.values(), [*quality, f"words {not _is_min(config)}"])
+    return make_shards(Path(config.out), key, tasks)
 
 
 @contextmanager

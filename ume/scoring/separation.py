@@ -1,6 +1,6 @@
-"""SI-SDR improvement of separated voices, on the whole signal and where speakers overlap."""
+"""Separated voices: SI-SDR on the whole signal and where speakers overlap, and other metrics."""
 
-from typing import Dict, NamedTuple, Tuple
+from typing import Dict, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from ume.activity import SAMPLING_RATE
 from ume.metrics.permutations import best_permutation, permute
 from ume.metrics.results import Average
 from ume.metrics.si_sdr import is_silent, pairwise_si_sdr, si_sdr
+from ume.scoring.quality import score_quality
 
 MIN_OVERLAP = 0.1  # seconds; an SI-SDR on fewer samples says nothing
 
@@ -22,13 +23,20 @@ class SeparationScore(NamedTuple):
 
 
 def score_separation(
-    estimates: np.ndarray, sources: np.ndarray, mixture: np.ndarray, activity: np.ndarray
+    estimates: np.ndarray,
+    sources: np.ndarray,
+    mixture: np.ndarray,
+    activity: np.ndarray,
+    rate: int = SAMPLING_RATE,
+    metrics: Sequence[str] = (),
 ) -> SeparationScore:
     """SI-SDR and SI-SDRi (over the mixture) in dB under the whole signal's best permutation.
 
     Args:
         estimates, sources: ``(S, T)``; ``mixture``: ``(T,)``.
         activity: ``(S, T)`` bool, who speaks at which sample by the reference.
+        rate: Hz.
+        metrics: of :data:`ume.scoring.quality.METRICS`; under the same permutation, ``whole`` only.
 
     Returns:
         ``whole`` counts all samples. ``overlap`` counts, for each source, the samples where it and
@@ -43,7 +51,7 @@ def score_separation(
 
     active = torch.from_numpy(activity)
     overlapped = active & (active.sum(dim=0) >= 2)  # (S, T)
-    enough = overlapped.sum(dim=1) >= MIN_OVERLAP * SAMPLING_RATE  # (S,)
+    enough = overlapped.sum(dim=1) >= MIN_OVERLAP * rate  # (S,)
     averages = {}
     for region, mask, counts in (("whole", None, True), ("overlap", overlapped, enough)):
         scored = ~is_silent(truth, mask) & counts
@@ -51,6 +59,10 @@ def score_separation(
         before = si_sdr(mixed.expand_as(truth), truth, mask)[scored]
         averages["SI-SDR", region] = _average(after)
         averages["SI-SDRi", region] = _average(after - before)
+    heard = ~is_silent(truth).numpy()
+    voiced = estimates[perm[0].numpy()][heard]
+    quality = score_quality(metrics, voiced, sources[heard], mixture, rate)
+    averages.update({(name, "whole"): average for name, average in quality.items()})
     return SeparationScore(averages, tuple(perm[0].tolist()))
 
 

@@ -47,5 +47,21 @@ hypothesis=['A', 'B', 'B'])
     return WordScore(_word_errors(cp), _word_errors(orc), transcripts)
 
 
+def permutation_errors(references: Dict[str, str], streams: Dict[str, str]) -> WordErrors:
+    """Errors under the one-to-one assignment of fewest, as in the literature of PIT (Yu et al.
+    2017): all streams of the model count, and there are as many as speakers.
+
+    cpWER also takes unequal numbers, and here leaves out streams in which nobody was found.
+
+    Raises:
+        ValueError: the numbers differ.
+    """
+    if len(references) != len(streams):
+        raise ValueError(f"{len(streams)} streams of {len(references)} speakers")
+    return _word_errors(
+        cp_word_error_rate(references, streams, reference_sort=False, hypothesis_sort=False)
+    )
+
+
 def _word_errors(rate: ErrorRate) -> WordErrors:
     return WordErrors(rate.insertions, rate.deletions, rate.substitutions, rate.length)

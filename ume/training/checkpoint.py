@@ -1,6 +1,8 @@
 """Checkpoints with icefall's keys, read back without executing code.
 
-A file holds ``model``, ``model_avg``, ``optimizer``, ``sampler``, ``rng`` and the training state.
+A file holds ``model``, ``model_avg``, ``optimizer``, ``grad_scaler``, ``sampler``,
+``batch_idx_train`` (steps), ``rng`` and the training state; rates follow from the step, so that
+there is no ``scheduler``.
 Only tensors, strings, integers and containers are pickled: floats travel as zero-dimensional
 float64 tensors, since torch 1.13's safe loader refuses them.
 """

@@ -162,7 +162,7 @@ class LossOfBatch(nn.Module):
     ``teacher``, for the loss ``distillation``, is the encoder as it was before training.
     """
 
-    def __init__(self, model: UME, precision: str, teacher: Optional[Encoder]) -> None:
+    def __init__(self, model: UME, precision: str, teacher: Optional[Encoder] = None) -> None:
         super().__init__()
         self.model = model
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
@@ -271,10 +271,10 @@ class Trainer:
             "model": self.model.state_dict(),
             "model_avg": self.average,
             "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            "grad_scaler": self.scaler.state_dict(),
             "sampler": self.data.state_dict(),
             "rng": self.processes.gather(random_state()),
-            "step": self.step,
+            "batch_idx_train": self.step,
             "averaged": self.averaged,
             "skipped": self.skipped,
             "seconds": self.seconds,
@@ -293,10 +293,10 @@ class Trainer:
         for name, value in self.average.items():
             value.copy_(state["model_avg"][name])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        self.scaler.load_state_dict(state["grad_scaler"])
         self.data.load_state_dict(state["sampler"])
         set_random_state(state["rng"][self.processes.rank])
-        self.step, self.averaged = state["step"], state["averaged"]
+        self.step, self.averaged = state["batch_idx_train"], state["averaged"]
         self.skipped, self.seconds = state["skipped"], state["seconds"]
         self.best, self.stale = state["best"], state["stale"]
 
@@ -475,9 +475,12 @@ class Trainer:
         shared = [p for p in self.model.encoder.parameters() if p.requires_grad]
         norms: Dict[str, float] = {}
         for task, value in loss.tasks.items() if shared else ():
+            if not value.requires_grad:  # words that a batch of windows has none of
+                continue
             gradients = torch.autograd.grad(value, shared, retain_graph=True, allow_unused=True)
             parts = [gradient.norm() for gradient in gradients if gradient is not None]
-            norms[f"train/encoder_norm/{task}"] = float(torch.stack(parts).norm())
+            if parts:  # else the task does not hear the encoder
+                norms[f"train/encoder_norm/{task}"] = float(torch.stack(parts).norm())
         return norms
 
     def guides(self) -> bool:

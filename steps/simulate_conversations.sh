@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Simulate conversations of a data folder: virtual cuts and reference RTTM of every part, checked.
+set -euo pipefail
+
+num_speakers=1,2,3,4
+mixtures="train=3000 dev=200 test=300"
+conf=
+seed=0
+nj=1
+cmd=${train_cmd:-run.py}
+force=false
+help_message="usage: steps/simulate_conversations.sh [options] <data folder> <mixture folder>
+  --num-speakers N,N,...    numbers of speakers, by turns
+  --mixtures 'PART=N ...'   conversations per part
+  --conf FILE               YAML: turns, pauses, overlaps, levels
+                            (see 'ume simulate-conversations --help')
+  --seed N                  seed of speakers, utterances, turns and levels
+  --nj N                    files read at once
+  --cmd LAUNCHER            \$train_cmd
+  --force true              redo what is done"
+. "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=path.sh
+command -v ume >/dev/null || . ./path.sh
+[[ $# -eq 2 ]] || die "expected <data folder> <mixture folder>; see --help"
+data=$1 mix=$2
+options=() inputs=()
+if [[ -n $conf ]]; then
+  options+=(--config "$conf")
+  inputs+=("$conf")
+fi
+read -ra launcher <<<"$cmd"
+
+folder=$(dirname "$mix") name=$(basename "$mix")
+ume stage --dir "$folder" --name "simulate-$name" --force "$force" \
+  --made-by "local/prepare_voxceleb2.sh or local/prepare_speakers.sh" \
+  --input "$data/about.json" "$data"/*.jsonl.gz "${inputs[@]}" --output "$mix/about.json" -- \
+  "${launcher[@]}" "$folder/log/simulate-$name.log" \
+  ume simulate-conversations "${options[@]}" --data "$data" --output "$mix" \
+  --num-speakers "$num_speakers" --mixtures "$mixtures" --seed "$seed" --num-jobs "$nj"
+ume stage --dir "$folder" --name "validate-$name" --force "$force" \
+  --input "$mix/about.json" "$mix"/*.jsonl.gz -- \
+  ume validate --cuts "$mix"

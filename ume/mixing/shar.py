@@ -1,0 +1,103 @@
+"""Export a mixture folder as Lhotse Shar: audio in tar files, read in one go, for clusters.
+
+``OUTPUT/<part>_<mode>/`` holds, shard by shard, ``cuts.000000.jsonl.gz`` and tar files of FLAC:
+``recording`` (the mixture), ``source_1`` and so on, ``noise`` where there is any. Every cut is a
+``MonoCut`` of the mixture, with the supervisions of all sources in their order; the sources and
+the noise, as long as the mixture, are its custom recordings.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import soundfile
+from lhotse import MonoCut, Recording
+from lhotse.cut import Cut, MixedCut
+from lhotse.shar import SharWriter
+from lhotse.utils import fastcopy
+from tqdm import tqdm
+
+from ume.audio import load_audio
+from ume.errors import UmeError
+from ume.files import atomic_folder
+from ume.mixing.folder import claim, cuts_of, manifest, sets_of
+
+
+@dataclass
+class Config:
+    """Options of ``ume export-shar``."""
+
+    mixtures: str
+    """Mixture folder."""
+    output: str
+    """Folder to write a folder of shards to for each part and mode."""
+    shard_size: int = 1000
+    """Mixtures per shard."""
+    job: int = 1
+    """This job, from 1."""
+    num_jobs: int = 1
+    """Jobs in all; job j makes every num_jobs-th shard, the same for any number."""
+
+
+def main(config: Config) -> None:
+    """Write this job's shards, but for those that are there."""
+    if not 1 <= config.job <= config.num_jobs:
+        raise UmeError(f"--job {config.job} is not between 1 and --num-jobs {config.num_jobs}")
+    if config.shard_size < 1:
+        raise UmeError("--shard-size must be at least 1")
+    for part, mode in sets_of(config.mixtures):
+        cuts = cuts_of(config.mixtures, part, mode)
+        shards = [cuts[i : i + config.shard_size] for i in range(0, len(cuts), config.shard_size)]
+        folder = Path(config.output) / f"{part}_{mode}"
+        record = folder.with_suffix(".json")  # in the folder Lhotse would take it for a field
+        claim(record, manifest(config.mixtures, part, mode), shard_size=config.shard_size)
+        numbered = list(enumerate(shards))[config.job - 1 :: config.num_jobs]
+        for number, shard in tqdm(numbered, desc=f"{part} {mode}", mininterval=5):
+            write_shard(folder, number, shard)
+
+
+def write_shard(folder: Path, number: int, cuts: List[Cut]) -> None:
+    """Write one shard; its ``cuts`` file comes last, so that a shard which has one is whole."""
+    suffix = f".{number:06d}"
+    if (folder / f"cuts{suffix}.jsonl.gz").exists():
+        return
+    with atomic_folder(folder / f"shard{suffix}") as aside:
+        first = mono_cut(cuts[0])
+        fields = dict.fromkeys(["recording", *(first.custom or {})], "flac")
+        with SharWriter(aside, fields, shard_size=None, shard_suffix=suffix) as writer:
+            for cut in cuts:
+                writer.write(mono_cut(cut))
+        for path in sorted(aside.iterdir(), key=lambda path: path.name.startswith("cuts")):
+            path.replace(folder / path.name)
+    (folder / f"shard{suffix}").rmdir()
+
+
+def mono_cut(cut: Cut) -> MonoCut:
+    """A mixture as one recording, in memory, with its tracks as custom recordings."""
+    tracks = cut.tracks if isinstance(cut, MixedCut) else []
+    names = [
+        f"source_{k}" if track.cut.supervisions else "noise" for k, track in enumerate(tracks, 1)
+    ]
+    custom: Dict[str, Any] = {
+        name: in_memory(f"{cut.id}-{name}", audio[0], cut.sampling_rate)
+        for name, audio in zip(names, load_audio(cut, mixed=False))
+    }
+    recording = in_memory(cut.id, load_audio(cut)[0], cut.sampling_rate)
+    return MonoCut(
+        id=cut.id,
+        start=0.0,
+        duration=recording.duration,
+        channel=0,
+        recording=recording,
+        supervisions=[fastcopy(s, recording_id=cut.id) for s in cut.supervisions],
+        custom=custom,
+    )
+
+
+def in_memory(name: str, audio: np.ndarray, rate: int) -> Recording:
+    """``audio`` (T,) as a recording of 16 bits, which Shar writes as FLAC without loss."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, audio, rate, "PCM_16", format="WAV")
+    return Recording.from_bytes(buffer.getvalue(), name)
