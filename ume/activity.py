@@ -74,14 +74,13 @@ def segments_to_frames(
     """
     frames, size = num_frames(num_samples, frame_shift), frame_samples(frame_shift)
     bounds = np.minimum(np.arange(frames + 1) * size, num_samples)  # (F + 1,), samples
-    turns = np.array(merge_segments(segments)).reshape(-1, 2)
-    edges = np.clip(np.rint(turns * SAMPLING_RATE), 0, num_samples)  # (N, 2), samples
-    if not len(edges):
-        return np.zeros(frames, dtype=bool)
-    before = np.cumsum(edges[:, 1] - edges[:, 0])  # (N,), samples of speech up to each end
-    spoken = np.stack([np.r_[0, before[:-1]], before], axis=1)  # (N, 2), up to each edge
-    inside = np.diff(np.rint(np.interp(bounds, edges.ravel(), spoken.ravel())))  # (F,)
-    return 2 * inside >= np.diff(bounds)
+    edges, spoken = [0.0], [0.0]  # samples; of speech up to each edge
+    for start, end in merge_segments(segments):
+        first, last = (min(max(0, round(t * SAMPLING_RATE)), num_samples) for t in (start, end))
+        edges += first, last
+        spoken += spoken[-1], spoken[-1] + last - first
+    inside = np.rint(np.interp(bounds, edges, spoken))  # (F + 1,), speech up to each bound
+    return 2 * (inside[1:] - inside[:-1]) >= bounds[1:] - bounds[:-1]
 
 
 def frames_to_segments(

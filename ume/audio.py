@@ -43,6 +43,29 @@ def damaged_file(item: Union[Cut, Recording]) -> str:
     return item.id
 
 
+class _OneReading(soundfile.SoundFile):
+    """A file that is read once: else soundfile seeks after reading, and a seek decodes FLAC."""
+
+    def seekable(self) -> bool:
+        """Whether to look where the file stands before and after reading."""
+        return False
+
+
+def decode(path: PathLike, first: int, out: np.ndarray, channel: int = 0) -> int:
+    """Fill ``out`` (T,), float32, with one channel of a file from sample ``first`` on.
+
+    Returns how many samples there are. Raises :class:`soundfile.LibsndfileError`.
+    """
+    with _OneReading(path) as file:
+        if first:
+            file.seek(first)
+        if file.channels == 1:
+            return len(file.read(out=out))
+        audio = file.read(len(out), dtype="float32")[:, channel]
+    out[: len(audio)] = audio
+    return len(audio)
+
+
 def resample(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """``audio`` (..., T) of ``rate`` Hz at ``wanted`` Hz, (..., ceil(T * wanted / rate))."""
     if rate == wanted:

@@ -19,12 +19,13 @@ import soundfile
 from lhotse.cut import Cut, MixedCut
 
 from tests.bench.record import publish
-from ume.activity import SAMPLING_RATE, segments_to_frames
+from ume.activity import SAMPLING_RATE
+from ume.audio import decode
 from ume.corpora.folder import Utterance
-from ume.dataset.batch import Example, MixtureBatch, collate
+from ume.dataset.batch import Example, MixtureBatch, batch_of, blank, collate
 from ume.dataset.loader import Item, MixtureDataset, load, make_batches
 from ume.dataset.mixtures import load_example, tracks_of
-from ume.mixing.cuts import joined_speech, mixture_cut, utterances
+from ume.mixing.cuts import mixture_cut, speech_frames, utterances
 from ume.mixing.metadata import Mixture
 
 BATCH = 60.0  # seconds, as training makes them: of mixtures of similar length
@@ -43,27 +44,24 @@ class PremixedDataset(MixtureDataset):
 
     def __getitem__(self, item: Item) -> MixtureBatch:
         epoch, indices = item
-        return collate([self.example(self.cuts[index], epoch) for index in indices])
-
-    def example(self, cut: Cut, epoch: int) -> Example:
-        """One mixture, or a window of it."""
-        start, stop = self.window(cut, epoch)
-        mixture, *sources = (
-            soundfile.read(self.folder / f"{cut.id}_{k}.{self.kind}", stop - start, start,
-                           dtype="float32")[0]
-            for k in range(1 + len(tracks_of(cut)))
-        )  # fmt: skip
-        begin = start / SAMPLING_RATE
-        spoken = [
-            segments_to_frames(
-                [(b - begin, e - begin) for b, e in joined_speech(own)], len(mixture)
+        cuts = [self.cuts[index] for index in indices]
+        windows = [self.window(cut, epoch) for cut in cuts]
+        audio, sources = blank(len(cuts), 2, max(stop - start for start, stop in windows))
+        examples = [
+            self.example(cut, start, mixed[: stop - start], apart[:, : stop - start])
+            for cut, (start, stop), mixed, apart in zip(
+                cuts, windows, audio.numpy(), sources.numpy()
             )
-            for own in utterances(cut).values()
         ]
-        names = list(utterances(cut))
-        return Example(
-            cut.id, mixture, np.stack(sources), np.stack(spoken, axis=1), [None] * len(names), names
-        )
+        return batch_of(examples, audio, sources)
+
+    def example(self, cut: Cut, start: int, audio: np.ndarray, sources: np.ndarray) -> Example:
+        """A mixture, or a window of it, decoded into (T,) and (S, T)."""
+        for k, row in enumerate([audio, *sources]):
+            decode(self.folder / f"{cut.id}_{k}.{self.kind}", start, row)
+        spoken = utterances(cut)
+        activity = speech_frames(spoken, start / SAMPLING_RATE, len(audio), self.frame_shift)
+        return Example(cut.id, audio, sources, activity, [None] * len(spoken), list(spoken))
 
 
 class SourcesDataset(MixtureDataset):
@@ -76,9 +74,8 @@ class SourcesDataset(MixtureDataset):
             for track in tracks_of(cut):
                 count = min(stop, track.cut.num_samples) - start
                 if count > 0:
-                    soundfile.read(
-                        track.cut.recording.sources[0].source, count, start, dtype="float32"
-                    )
+                    out = np.empty(count, np.float32)
+                    decode(track.cut.recording.sources[0].source, start, out)
         return self.nothing
 
     nothing = collate([Example("", np.zeros(1, np.float32), np.zeros((1, 1), np.float32),

@@ -4,7 +4,7 @@ Letters of shapes: B batch, S speakers, T samples, F frames.
 """
 
 from dataclasses import dataclass, replace
-from typing import List, Optional, Sequence, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -55,24 +55,35 @@ class MixtureBatch:
         )
 
 
+def blank(size: int, speakers: int, samples: int) -> Tuple[Tensor, Tensor]:
+    """Room for the audio (B, T) and the sources (B, S, T) of a batch, not even zeros."""
+    return torch.empty(size, samples), torch.empty(size, speakers, samples)
+
+
 def collate(examples: Sequence[Example], num_speakers: int = 0) -> MixtureBatch:
     """Pad and stack ``examples``, to ``num_speakers`` at least."""
-    size = len(examples)
-    samples = max(example.audio.shape[0] for example in examples)
-    speakers = max(num_speakers, *(example.sources.shape[0] for example in examples))
-    audio = torch.empty(size, samples)  # (B, T)
-    sources = torch.empty(size, speakers, samples)  # (B, S, T)
+    samples = max(len(example.audio) for example in examples)
+    speakers = max(num_speakers, *(len(example.sources) for example in examples))
+    audio, sources = blank(len(examples), speakers, samples)
+    for b, example in enumerate(examples):
+        count, length = example.sources.shape
+        audio[b, :length] = torch.from_numpy(example.audio)
+        sources[b, :count, :length] = torch.from_numpy(example.sources)
+    return batch_of(examples, audio, sources)
+
+
+def batch_of(examples: Sequence[Example], audio: Tensor, sources: Tensor) -> MixtureBatch:
+    """The batch of ``examples``, each at the beginning of its rows in (B, T) and (B, S, T)."""
+    size, speakers, samples = sources.shape
     shift = examples[0].frame_shift
     activity = torch.zeros(size, num_frames(samples, shift), speakers)  # (B, F, S)
     for b, example in enumerate(examples):
         count, length = example.sources.shape
-        audio[b, :length], audio[b, length:] = torch.from_numpy(example.audio), 0
-        sources[b, :count, :length] = torch.from_numpy(example.sources)
-        sources[b, :count, length:] = sources[b, count:] = 0
+        audio[b, length:] = sources[b, :, length:] = sources[b, count:] = 0
         activity[b, : len(example.activity), :count] = torch.from_numpy(example.activity)
     return MixtureBatch(
         audio=audio,
-        audio_lens=torch.tensor([example.audio.shape[0] for example in examples]),
+        audio_lens=torch.tensor([len(example.audio) for example in examples]),
         sources=sources,
         activity=activity,
         texts=[[*e.texts, *[None] * (speakers - len(e.texts))] for e in examples],

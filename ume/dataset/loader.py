@@ -16,7 +16,7 @@ import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import FRAME_SHIFT, SAMPLING_RATE
 from ume.dataset.augment import Augmenter
 from ume.dataset.batch import MixtureBatch, collate
-from ume.dataset.mixtures import draw_window, load_example, num_samples
+from ume.dataset.mixtures import draw_window, load_batch, load_example, num_samples
 from ume.errors import UmeError
 from ume.mixing.remix import Plan, Remixer
 from ume.orphans import die_with_parent
@@ -39,10 +39,11 @@ class MixtureDataset(Dataset):
     def __getitem__(self, item: Item) -> MixtureBatch:
         epoch, indices = item
         cuts = [self.cut(epoch, index) for index in indices]
-        examples = [load_example(cut, *self.window(cut, epoch), self.frame_shift) for cut in cuts]
-        if self.augment is not None:
-            examples = [self.augment(example, epoch) for example in examples]
-        return collate(examples, self.num_speakers)
+        windows = [self.window(cut, epoch) for cut in cuts]
+        if self.augment is None:
+            return load_batch(cuts, windows, self.frame_shift, self.num_speakers)
+        loaded = (load_example(cut, *own, self.frame_shift) for cut, own in zip(cuts, windows))
+        return collate([self.augment(example, epoch) for example in loaded], self.num_speakers)
 
     def cut(self, epoch: int, index: int) -> Cut:
         """One of the cuts of ``epoch``."""

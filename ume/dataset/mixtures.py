@@ -3,23 +3,17 @@
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
-from lhotse import CutSet, SupervisionSegment, load_manifest
+from lhotse import CutSet, load_manifest
 from lhotse.cut import Cut, MixedCut, MixTrack, PaddingCut
 
 import ume.compat  # noqa: F401  (mends Lhotse)
-from ume.activity import (
-    FRAME_SAMPLES,
-    FRAME_SHIFT,
-    SAMPLING_RATE,
-    num_frames,
-    segments_to_frames,
-)
+from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE
 from ume.audio import resample
-from ume.dataset.batch import Example
+from ume.dataset.batch import Example, MixtureBatch, batch_of, blank
 from ume.dataset.stretch import load_stretch
 from ume.errors import UmeError
 from ume.files import PathLike, existing
-from ume.mixing.cuts import activity_frames, joined_speech, joined_text
+from ume.mixing.cuts import activity_frames, joined_text, speech_frames, utterances
 
 SEX_PAIRS = ("all", "opposite", "same")
 
@@ -63,70 +57,96 @@ def tracks_of(cut: Cut) -> List[MixTrack]:
     return [track for track in tracks if not isinstance(track.cut, PaddingCut)]
 
 
+def tracks_by_speaker(cut: Cut) -> Dict[Optional[str], List[MixTrack]]:
+    """Speaker -> tracks; None has those of nobody, noise."""
+    found: Dict[Optional[str], List[MixTrack]] = {None: []}
+    for track in tracks_of(cut):
+        speakers = [supervision.speaker for supervision in track.cut.supervisions]
+        for speaker in speakers or [None]:
+            found.setdefault(speaker, []).append(track)
+    return found
+
+
 def load_example(
     cut: Cut,
     start: int = 0,
     stop: Optional[int] = None,
     frame_shift: float = FRAME_SHIFT,
     rate: int = SAMPLING_RATE,
+    room: Optional[Tuple[np.ndarray, np.ndarray]] = None,
 ) -> Example:
     """The samples [``start``, ``stop``) of a mixture cut, and only those are decoded.
 
     A source is the sum of the tracks of one speaker, its utterances; a track without a supervision
     (noise) is in the mixture only. A window has no words, since it cuts them anywhere.
     ``frame_shift`` (s) is the activity's. Samples are of ``rate`` Hz, whatever the cut's own rate
-    is.
+    is. Audio and sources fill the beginning of ``room``, (T',) and (S', T'), where there is one.
     """
     stop = num_samples(cut, rate) if stop is None else stop
     whole = (start, stop) == (0, num_samples(cut, rate))
-    begin, end = start / rate, stop / rate  # seconds
-    tracks = tracks_of(cut)
-    utterances: Dict[str, List[SupervisionSegment]] = {}
-    for track in tracks:
-        for supervision in track.cut.supervisions:
-            moved = supervision.with_offset(track.offset)
-            utterances.setdefault(supervision.speaker, []).append(moved)
-    sources = np.zeros((len(utterances), stop - start), dtype=np.float32)  # (S, T)
-    rows = dict(zip(utterances, sources))
-    noise: List[Tuple[int, np.ndarray]] = []
-    for track in tracks:
-        place, audio = load_track(track, start, stop, rate)
-        for supervision in track.cut.supervisions:
-            rows[supervision.speaker][place : place + len(audio)] += audio
-        if not track.cut.supervisions:
-            noise.append((place, audio))
-    mixture = sources.sum(axis=0)  # (T,)
-    for place, audio in noise:
-        mixture[place : place + len(audio)] += audio
-    samples = round((end - begin) * SAMPLING_RATE)
-    activity = np.zeros((num_frames(samples, frame_shift), len(utterances)), dtype=bool)  # (F, S)
-    for s, own in enumerate(utterances.values()):
-        own.sort(key=lambda supervision: supervision.start)
-        shifted = [(b - begin, e - begin) for b, e in joined_speech(own)]
-        activity[:, s] = segments_to_frames(shifted, samples, frame_shift)
+    length, samples = stop - start, round((stop / rate - start / rate) * SAMPLING_RATE)
+    spoken, tracks = utterances(cut), tracks_by_speaker(cut)
+    if room is None:
+        room = np.empty(length, np.float32), np.empty((len(spoken), length), np.float32)
+    audio, sources = room[0][:length], room[1][: len(spoken), :length]  # (T,), (S, T)
+    for speaker, row in zip(spoken, sources):
+        for k, track in enumerate(tracks[speaker]):
+            add_track(track, row, start, rate, fresh=k == 0)
+    if len(sources) == 2:
+        np.add(*sources, out=audio)  # over the memory once, sum goes twice
+    else:
+        sources.sum(axis=0, out=audio)
+    for track in tracks[None]:
+        add_track(track, audio, start, rate)
     return Example(
         id=cut.id,
-        audio=mixture,
+        audio=audio,
         sources=sources,
-        activity=activity,
-        texts=[joined_text(own) if whole else None for own in utterances.values()],
-        speakers=list(utterances),
+        activity=speech_frames(spoken, start / rate, samples, frame_shift),
+        texts=[joined_text(own) if whole else None for own in spoken.values()],
+        speakers=list(spoken),
         frame_shift=frame_shift,
     )
 
 
-def load_track(track: MixTrack, start: int, stop: int, rate: int) -> Tuple[int, np.ndarray]:
-    """What a track adds to the samples [``start``, ``stop``) of a mixture, (T',), and where."""
+def load_batch(
+    cuts: Sequence[Cut],
+    windows: Sequence[Tuple[int, int]],
+    frame_shift: float = FRAME_SHIFT,
+    num_speakers: int = 0,
+) -> MixtureBatch:
+    """What ``collate`` makes of windows of mixture cuts, loaded to where it stays."""
+    speakers = max(num_speakers, *(len(tracks_by_speaker(cut)) - 1 for cut in cuts))
+    audio, sources = blank(len(cuts), speakers, max(stop - start for start, stop in windows))
+    examples = [
+        load_example(cut, *window, frame_shift, room=room)
+        for cut, window, room in zip(cuts, windows, zip(audio.numpy(), sources.numpy()))
+    ]
+    return batch_of(examples, audio, sources)
+
+
+def add_track(track: MixTrack, row: np.ndarray, start: int, rate: int, fresh: bool = False) -> None:
+    """Add a track to ``row`` (T,), the samples of a mixture from ``start`` on.
+
+    A ``fresh`` row holds nothing yet, not even silence.
+    """
     own = track.cut.sampling_rate
-    first = round(track.offset * rate)  # of the track, in the mixture's time
-    begin, end = max(start, first), min(stop, first + num_samples(track.cut, rate))
-    if begin >= end:
-        return 0, np.zeros(0, dtype=np.float32)
+    first = round(track.offset * rate) - start  # of the track, in the row's time
+    begin = min(max(0, first), len(row))
+    end = max(begin, min(len(row), first + num_samples(track.cut, rate)))
+    direct = fresh and own == rate  # decoded to where it stays
+    if fresh:
+        row[:begin] = row[end if direct else begin :] = 0
+    if begin == end:
+        return
     lowest = (begin - first) * own // rate  # samples of the track's own
-    highest = -(-(end - first) * own // rate)
-    loaded = resample(load_stretch(track.cut, lowest, highest - lowest), own, rate)
+    count = -(-(end - first) * own // rate) - lowest
+    if direct:
+        load_stretch(track.cut, lowest, count, out=row[begin:end])
+        return
     skipped = begin - first - lowest * rate // own
-    return begin - start, loaded[skipped:][: end - begin]
+    loaded = resample(load_stretch(track.cut, lowest, count), own, rate)[skipped:][: end - begin]
+    row[begin : begin + len(loaded)] += loaded
 
 
 def draw_window(cut: Cut, length: int, rng: np.random.Generator) -> Tuple[int, int]:

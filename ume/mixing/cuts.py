@@ -10,7 +10,14 @@ from lhotse.utils import fastcopy
 import ume.compat  # noqa: F401  (mends Lhotse)
 import ume.mixing.offset  # noqa: F401  (Lhotse finds transforms in manifests)
 import ume.mixing.transforms  # noqa: F401
-from ume.activity import FRAME_SHIFT, SAMPLING_RATE, Segment, merge_segments, segments_to_frames
+from ume.activity import (
+    FRAME_SHIFT,
+    SAMPLING_RATE,
+    Segment,
+    merge_segments,
+    num_frames,
+    segments_to_frames,
+)
 from ume.mixing.metadata import Mixture
 
 MODES = ("max", "min", "part")
@@ -115,11 +122,18 @@ def cut_activity(cut: Cut) -> Dict[str, List[Segment]]:
 
 def activity_frames(cut: Cut, frame_shift: float = FRAME_SHIFT) -> np.ndarray:
     """Speech activity (F, S) of a cut's speakers, in source order, bool."""
-    samples = round(cut.duration * SAMPLING_RATE)
-    sources = utterances(cut).values()
-    return np.stack(
-        [segments_to_frames(joined_speech(own), samples, frame_shift) for own in sources], axis=-1
-    )
+    return speech_frames(utterances(cut), 0.0, round(cut.duration * SAMPLING_RATE), frame_shift)
+
+
+def speech_frames(
+    spoken: Dict[str, List[SupervisionSegment]], start: float, num_samples: int, frame_shift: float
+) -> np.ndarray:
+    """Speech activity (F, S) of the utterances of S speakers from ``start`` s on, bool."""
+    active = np.empty((num_frames(num_samples, frame_shift), len(spoken)), dtype=bool)
+    for s, own in enumerate(spoken.values()):
+        turns = [(begin - start, end - start) for begin, end in joined_speech(own)]
+        active[:, s] = segments_to_frames(turns, num_samples, frame_shift)
+    return active
 
 
 def statistics(cuts: Iterable[Cut]) -> Dict[str, float]:
