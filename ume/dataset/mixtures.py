@@ -93,7 +93,7 @@ def load_example(
         for k, track in enumerate(tracks[speaker]):
             add_track(track, row, start, rate, fresh=k == 0)
     if len(sources) == 2:
-        np.add(*sources, out=audio)  # over the memory once, sum goes twice
+        np.add(sources[0], sources[1], out=audio)  # over the memory once, sum goes twice
     else:
         sources.sum(axis=0, out=audio)
     for track in tracks[None]:
