@@ -90,7 +90,7 @@ def test_missing_transcripts(copy: Path, tmp_path: Path) -> None:
     refused(copy, tmp_path, "101-7-0001.flac has no line in its .trans.txt")
     for path in copy.rglob("*.trans.txt"):
         path.unlink()
-    refused(copy, tmp_path, "dev-clean has no .trans.txt files")
+    refused(copy, tmp_path, "dev-clean has no .trans.txt files; restore them, or say .* --split")
 
 
 def damage_truncated(path: Path) -> None:

@@ -1,15 +1,20 @@
 """Mixture cuts as examples, whatever rate and tracks they have."""
 
 from pathlib import Path
+from typing import Tuple
 
 import numpy as np
 import pytest
+import torch
 from lhotse import CutSet
 from lhotse.cut import MixedCut, MixTrack
+from torch import Tensor
 
 from ume.activity import SAMPLING_RATE
 from ume.audio import load_audio, resample
-from ume.dataset.mixtures import load_example, num_samples, read_cuts
+from ume.dataset import mixtures as loading
+from ume.dataset.batch import collate
+from ume.dataset.mixtures import load_batch, load_example, num_samples, read_cuts
 
 
 @pytest.fixture
@@ -54,3 +59,35 @@ def test_noise_is_in_the_mixture_alone(cut: MixedCut, mixtures: Path) -> None:
     added = load_audio(noise)[0]
     assert np.allclose(example.audio[: len(added)] - clean.audio[: len(added)], added, atol=1e-6)
     assert list(CutSet.from_cuts([noisy]))[0].supervisions == cut.supervisions
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_batch_loaded_in_place_is_that_of_its_examples(
+    cut: MixedCut, mixtures: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    late = read_cuts(mixtures / "cuts_test_part.jsonl.gz")[0]  # sources begin late
+    first = cut.tracks[0].cut
+    twice = MixedCut("twice", [*cut.tracks, MixTrack(first, offset=cut.duration + 0.5)])
+    noisy = MixedCut("noisy", [*cut.tracks, MixTrack(first.drop_supervisions(), offset=0.25)])
+    cuts = [cut, first, late, twice, noisy, cut.resample(8000)]
+    lengths = [num_samples(one) for one in cuts]
+    windows = [(0, n) if whole else (n // 3 + k, n - 3000) for k, n in enumerate(lengths)]
+    examples = [load_example(one, *window) for one, window in zip(cuts, windows)]
+    room = loading.blank  # where nothing is loaded there is NaN
+
+    def spoilt(*shape: int) -> Tuple[Tensor, ...]:
+        return tuple(part.fill_(float("nan")) for part in room(*shape))
+
+    monkeypatch.setattr(loading, "blank", spoilt)
+    batch, expected = load_batch(cuts, windows, num_speakers=4), collate(examples, 4)
+    for name in ("audio", "audio_lens", "sources", "activity", "num_speakers"):
+        assert torch.equal(getattr(batch, name), getattr(expected, name)), name
+    assert (batch.ids, batch.texts, batch.speakers) == (
+        expected.ids, expected.texts, expected.speakers
+    )  # fmt: skip
+    if whole:
+        own = load_audio(first)[0]
+        again = round(twice.tracks[-1].offset * SAMPLING_RATE)
+        row = batch.sources[3, 0].numpy()
+        assert np.array_equal(row[: len(own)], own) and not row[len(own) : again].any()
+        assert np.array_equal(row[again : again + len(own)], own)

@@ -25,7 +25,8 @@ def read(path: Path) -> List[Dict[str, str]]:
     [(2, "train-clean-100", 13900), (2, "test-clean", 48), (3, "test-clean", 31)],
 )
 def test_groups_are_the_published_ones(size: int, subset: str, count: int, shared: Path) -> None:
-    # In test-clean groups longer than any noise left were dropped: the first of these ends the run
+    # test-clean's agree up to here only; a group that no noise was long enough for would be dropped
+    # there, which may be why, but the noises' lengths are not at hand to show it
     metadata = shared / "data" / "librimix_metadata"
     table = read(metadata / "LibriSpeech" / f"{subset}.csv")
     groups = group_utterances(random.Random(72), [row["speaker_ID"] for row in table], size)
@@ -122,7 +123,7 @@ def test_draws_are_the_reference_scripts(seed: int, size: int, train: bool) -> N
 
 def test_more_mixtures_than_can_be_made_is_an_error() -> None:
     with pytest.raises(UmeError, match="different mixtures, not 9; ask for fewer"):
-        draw_mixtures(["a", "a", "b", "b"], [1] * 4, None, 2, False, 9)
+        draw_mixtures(["a", "b"], [1] * 2, None, 2, False, 9)
     with pytest.raises(UmeError, match="2 mixtures need as many noises and there are 1"):
         draw_mixtures(["a", "a", "b", "b"], [1] * 4, Noises([1], [False]), 2, True, 9)
 
@@ -156,7 +157,7 @@ def wham(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(librispeech: Path, output: Path, wham: Optional[Path], jobs: int) -> Config:
     return Config(
-        str(librispeech), str(output), str(wham) if wham else None, num_mixtures=5, num_jobs=jobs
+        str(librispeech), str(output), str(wham) if wham else None, num_mixtures=3, num_jobs=jobs
     )
 
 
@@ -204,11 +205,11 @@ def test_mixtures_are_the_reference_scripts(
         Noises([int(r["length"]) for r in noise], [r["augmented"] == "True" for r in noise]),
         size,
         subset.startswith("train"),
-        5,
+        3,
     )
     stem = made / f"Libri{size}Mix" / f"libri{size}mix_{subset}"
     rows, info = read(Path(f"{stem}.csv")), read(Path(f"{stem}_info.csv"))
-    assert len(rows) == len(info) == len(draws) == (5 if subset == "test-other" else 6 // size)
+    assert len(rows) == len(info) == len(draws) == (3 if subset == "test-other" else 6 // size)
     for row, about, draw in zip(rows, info, draws):
         sources = [table[index] for index in draw.utterances]
         assert [row[f"source_{k}_path"] for k in range(1, size + 1)] == [

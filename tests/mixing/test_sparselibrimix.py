@@ -244,4 +244,8 @@ def test_bad_input(checkout: Path, librispeech: Path, wham: Path, tmp_path: Path
     config = Config(str(tmp_path), str(librispeech), str(tmp_path / "out"))
     with pytest.raises(UmeError, match="a mixture is not as in SparseLibriMix .*noise"):
         main(config)
+    config.librispeech = str(tmp_path)
+    (tmp_path / "SPEAKERS.TXT").touch()
+    with pytest.raises(UmeError, match="test-clean has no .trans.txt files; restore them$"):
+        main(config)
     assert not (tmp_path / "out").exists()

@@ -13,6 +13,8 @@ from ume.corpora.split import Selection, read_split, split_by_seed
 from ume.errors import UmeError
 from ume.files import atomic_folder, existing
 
+WITHOUT_TEXT = ", or say 'text: false' for its subset in a --split file"
+
 
 @dataclass
 class Config:
@@ -65,17 +67,15 @@ def main(config: Config) -> None:
     else:
         parts = split_by_seed(speakers, sexes, config.seed)
     alignments = read_alignments(config.alignments) if config.alignments else {}
-    texts = read_transcripts(corpus, {s.subset for part in parts.values() for s in part if s.text})
+    worded = {s.subset for part in parts.values() for s in part if s.text}
+    texts = read_transcripts(corpus, worded, WITHOUT_TEXT)
 
     def utterances(selections: List[Selection]) -> List[Utterance]:
         wanted = [(source, selection) for selection in selections for source in sources
                   if selection.has(source.subset, source.speaker)]  # fmt: skip
         for source, selection in wanted:
             if selection.text and source.id not in texts:
-                raise UmeError(
-                    f"{source.path} has no line in its .trans.txt; add it, or say "
-                    f"'text: false' for {source.subset} in a --split file"
-                )
+                raise UmeError(f"{source.path} has no line in its .trans.txt; add it{WITHOUT_TEXT}")
         longest = [selection.max_duration or config.max_duration for _, selection in wanted]
         read = pool.map(
             lambda source, limit: read_source(source, alignments, config.min_duration, limit),
@@ -126,16 +126,16 @@ def read_sexes(path: Path) -> Dict[str, str]:
     return {row[0]: row[1] for row in rows if len(row) > 1 and row[1] in ("F", "M")}
 
 
-def read_transcripts(corpus: Path, subsets: set) -> Dict[str, str]:
-    """Utterance -> text (upper case, one space between words) of the subsets."""
+def read_transcripts(corpus: Path, subsets: set, remedy: str = "") -> Dict[str, str]:
+    """Utterance -> text (upper case, one space between words) of the subsets.
+
+    Raises :class:`UmeError` if a subset has none; ``remedy`` is what else its message offers.
+    """
     texts: Dict[str, str] = {}
     for subset in sorted(subsets):
         paths = sorted((corpus / subset).glob("*/*/*.trans.txt"))
         if not paths:
-            raise UmeError(
-                f"{corpus / subset} has no .trans.txt files; restore them, or say "
-                f"'text: false' for {subset} in a --split file"
-            )
+            raise UmeError(f"{corpus / subset} has no .trans.txt files; restore them{remedy}")
         for path in paths:
             for line in path.read_text(encoding="utf-8").splitlines():
                 name, _, text = line.strip().partition(" ")
