@@ -37,8 +37,8 @@ if [[ -d $folder && $force == false ]]; then
   log "LibriMix's metadata: $folder, there already"
   exit
 fi
-mkdir -p "$(dirname "$folder")"
-aside=$(mktemp -d "$(dirname "$folder")/.part-XXXXXX")
+aside=$(dirname "$folder")/.part-$$
+mkdir -p "$aside"
 trap 'rm -rf "$aside"' EXIT
 git clone --quiet --depth 1 "$url" "$aside/LibriMix" ||
   die "$url cannot be cloned; give --metadata a LibriMix checkout"

@@ -91,6 +91,8 @@ for value in "$stage" "$stop_stage"; do
 done
 [[ -n $librispeech ]] || die "option --librispeech is missing; give LibriSpeech's folder"
 [[ -n $wham || $type == mix_clean ]] || die "--type $type needs --wham, the folder of WHAM!'s noise"
+[[ $sampling_rate == 16000 || -z $librispeechmix$sparselibrimix ]] ||
+  die "--librispeechmix and --sparselibrimix are of 16 kHz; leave them out, or --sampling-rate 8000"
 case $train_set in
 train-100 | train-360) train_parts=$train_set ;;
 both) train_parts=train-100,train-360 ;;
@@ -110,6 +112,7 @@ if ((stage <= 0 && stop_stage >= 0)); then
 fi
 . ./path.sh
 . ./cmd.sh
+. utils/sets.sh
 
 data=${data:-data}
 corpus=libri${num_speakers}mix_$((sampling_rate / 1000))k_$type
@@ -170,22 +173,17 @@ if ((stage <= 4 && stop_stage >= 4)); then
     "$mix" "$lang" "$exp"
 fi
 
-# has KIND: whether the model gives audio, ctc or states; one of a single task does not.
-has() {
-  [[ ! -f $exp/dev_max/separated/meta.json ]] || compgen -G "$exp/dev_max/separated/$1/*" >/dev/null
-}
-
 # Test sets: LibriMix's own, and of the others those of no more speakers than the model has streams.
 declare -A cuts_of
-sets=() word_sets=()
+manifests=() sets=() word_sets=()
 for manifest in "$mix"/cuts_test_{max,min}.jsonl.gz \
   "$data"/{librispeechmix,sparselibrimix}/cuts_*-[1-"$streams"]mix*_part.jsonl.gz; do
   [[ -f $manifest ]] || continue
-  set=$(basename "$manifest" .jsonl.gz)
-  set=${set#cuts_}
+  set=$(set_of "$manifest")
+  manifests+=("$manifest")
   cuts_of[$set]=$manifest
   sets+=("$set")
-  [[ $set == *_min ]] || word_sets+=("$set")
+  ! has_words "$set" || word_sets+=("$set")
 done
 if ((stop_stage >= 5)) && [[ ${#sets[@]} -eq 0 ]]; then
   die "$mix holds no cuts_test_*.jsonl.gz; stage 2 makes them when --parts has test"
@@ -193,29 +191,15 @@ fi
 
 if ((stage <= 5 && stop_stage >= 5)); then
   log "stage 5: inference; threshold, median filter and durations chosen on dev"
-  steps/infer.sh --tune true --nj "$nj" --force "$force" \
-    "$exp" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
-  for set in "${sets[@]}"; do
-    words=true
-    [[ $set != *_min ]] || words=false
-    steps/infer.sh --words "$words" --nj "$nj" --force "$force" \
-      "$exp" "${cuts_of[$set]}" "$exp/$set/separated"
-  done
-  has ctc || log "no words: the model has no ASR head"
-  for set in "${word_sets[@]}"; do
-    has ctc || continue
-    for input in sources mixture; do
-      steps/infer.sh --input "$input" --nj "$nj" --force "$force" \
-        "$exp" "${cuts_of[$set]}" "$exp/$set/$input"
-    done
-  done
+  steps/infer_sets.sh --nj "$nj" --force "$force" \
+    "$exp" "$mix/cuts_dev_max.jsonl.gz" "${manifests[@]}"
 fi
 
-if ((stage <= 6 && stop_stage >= 6)) && has ctc; then
+if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
   log "stage 6: decoding; blank penalty and scales of every method chosen on dev"
   by_decoder=(attention-decoder ctc-attention)
   [[ ! -d $exp/foundation ]] || by_decoder=(attention)
-  has states || by_decoder=()
+  gives "$exp" states || by_decoder=()
   for method in $methods "${by_decoder[@]}"; do
     tuned=
     if [[ $method != *attention && $method != nbest-oracle ]]; then
@@ -236,7 +220,7 @@ if ((stage <= 6 && stop_stage >= 6)) && has ctc; then
 fi
 
 if ((stage <= 7 && stop_stage >= 7)); then
-  if [[ $cascade == true ]] && has audio; then
+  if [[ $cascade == true ]] && gives "$exp" audio; then
     log "stage 7: cascade, Whisper's own decoder on the separated voices"
     for set in "${word_sets[@]}"; do
       for input in separated sources mixture; do

@@ -73,6 +73,7 @@ if ((stage <= 0 && stop_stage >= 0)); then
 fi
 . ./path.sh
 . ./cmd.sh
+. utils/sets.sh
 
 if [[ $encoder == auto ]]; then
   encoder=e-branchformer
@@ -126,18 +127,14 @@ if ((stage <= 4 && stop_stage >= 4)); then
     "$mix" "$lang" "$exp"
 fi
 
-# has KIND: whether the model gives audio, ctc or states; one of a single task does not.
-has() {
-  [[ ! -f $exp/dev_max/separated/meta.json ]] || compgen -G "$exp/dev_max/separated/$1/*" >/dev/null
-}
-
 # Test sets: every part but train and dev. Words are scored where they are whole: not in min mode.
-sets=() word_sets=()
+manifests=() sets=() word_sets=()
 for part in test test-other; do
   for mode in max min part; do
     [[ -f $mix/cuts_${part}_$mode.jsonl.gz ]] || continue
+    manifests+=("$mix/cuts_${part}_$mode.jsonl.gz")
     sets+=("${part}_$mode")
-    [[ $mode == min ]] || word_sets+=("${part}_$mode")
+    ! has_words "${part}_$mode" || word_sets+=("${part}_$mode")
   done
 done
 if ((stop_stage >= 5)) && [[ ${#sets[@]} -eq 0 ]]; then
@@ -146,25 +143,11 @@ fi
 
 if ((stage <= 5 && stop_stage >= 5)); then
   log "stage 5: inference; threshold, median filter and durations chosen on dev"
-  steps/infer.sh --tune true --nj "$nj" --force "$force" \
-    "$exp" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
-  for set in "${sets[@]}"; do
-    words=true
-    [[ $set != *_min ]] || words=false
-    steps/infer.sh --words "$words" --nj "$nj" --force "$force" \
-      "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/separated"
-  done
-  has ctc || log "no words: the model has no ASR head"
-  for set in "${word_sets[@]}"; do
-    has ctc || continue
-    for input in sources mixture; do
-      steps/infer.sh --input "$input" --nj "$nj" --force "$force" \
-        "$exp" "$mix/cuts_$set.jsonl.gz" "$exp/$set/$input"
-    done
-  done
+  steps/infer_sets.sh --nj "$nj" --force "$force" \
+    "$exp" "$mix/cuts_dev_max.jsonl.gz" "${manifests[@]}"
 fi
 
-if ((stage <= 6 && stop_stage >= 6)) && has ctc; then
+if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
   log "stage 6: decoding; blank penalty of 1best chosen on dev"
   by_decoder=ctc-attention
   [[ ! -d $exp/foundation ]] || by_decoder=attention
@@ -178,7 +161,7 @@ if ((stage <= 6 && stop_stage >= 6)) && has ctc; then
     for input in separated sources mixture; do
       steps/decode.sh --method 1best --tuned "$exp/tuned_decoding.json" --nj "$nj" \
         --force "$force" "$exp" "$lang" "$exp/$set/$input"
-      if has states; then
+      if gives "$exp" states; then
         steps/decode.sh --method "$by_decoder" --nj "$nj" --force "$force" \
           "$exp" "$lang" "$exp/$set/$input"
       fi
@@ -187,7 +170,7 @@ if ((stage <= 6 && stop_stage >= 6)) && has ctc; then
 fi
 
 if ((stage <= 7 && stop_stage >= 7)); then
-  if [[ $corpus == librispeech && $encoder == whisper ]] && has audio; then
+  if [[ $corpus == librispeech && $encoder == whisper ]] && gives "$exp" audio; then
     log "stage 7: cascade, Whisper's own decoder on the separated voices"
     for set in "${word_sets[@]}"; do
       for input in separated sources mixture; do

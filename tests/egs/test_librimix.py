@@ -90,6 +90,7 @@ def test_all_stages_every_method_and_every_metric(corpora: Path, tmp_path: Path)
         ([], "option --librispeech is missing"),
         (["--librispeech", "x", "--type", "mix_both"], "needs --wham"),
         (["--librispeech", "x", "--train-set", "train-50"], "train-100, train-360 or both"),
+        (["--librispeech", "x", "--sampling-rate", "8000", "--sparselibrimix", "y"], "of 16 kHz"),
         (["--librispeech", "x", "--stage", "17"], "there is no stage '17'"),
     ],
 )

@@ -11,15 +11,15 @@ from ume.errors import UmeError
 SILENT = 1e-4  # peak below which a recording holds nothing
 
 
-def read_header(path: Path) -> "soundfile._SoundFileInfo":
-    """The file's header; :class:`UmeError` unless it says 16 kHz and one channel."""
+def read_header(path: Path, mono: bool = True) -> "soundfile._SoundFileInfo":
+    """The file's header; :class:`UmeError` unless it says 16 kHz and, for ``mono``, one channel."""
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError:
         raise UmeError(f"{path} is not readable audio; restore or remove it") from None
     if info.samplerate != SAMPLING_RATE:
         raise UmeError(f"{path} has {info.samplerate} Hz, not {SAMPLING_RATE}; resample it")
-    if info.channels != 1:
+    if mono and info.channels != 1:
         raise UmeError(f"{path} has {info.channels} channels, not 1; make it mono")
     return info
 

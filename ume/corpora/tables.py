@@ -5,10 +5,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-import soundfile
-
 from ume.activity import SAMPLING_RATE
-from ume.corpora.librispeech import read_header
+from ume.corpora.reading import read_header
 from ume.errors import UmeError
 from ume.files import atomic_path
 
@@ -50,6 +48,7 @@ def wham_table(wham: Path, kind: str, pool: Executor) -> List[Row]:
     """
     folder = wham / NOISE_FOLDERS[kind]
     paths = sorted(folder.rglob("*.wav"))
+    lengths = pool.map(lambda path: int(read_header(path, mono=False).frames), paths)
     rows = [
         {
             "noise_ID": path.name,
@@ -58,20 +57,9 @@ def wham_table(wham: Path, kind: str, pool: Executor) -> List[Row]:
             "augmented": any(mark in path.name for mark in AUGMENTED),
             "origin_path": str(path.relative_to(wham)),
         }
-        for path, length in zip(paths, pool.map(noise_length, paths))
+        for path, length in zip(paths, lengths)
     ]
     return long_enough(rows, folder)
-
-
-def noise_length(path: Path) -> int:
-    """Samples of a noise file; :class:`UmeError` unless it is audio of 16 kHz."""
-    try:
-        info = soundfile.info(path)
-    except soundfile.LibsndfileError:
-        raise UmeError(f"{path} is not readable audio; restore or remove it") from None
-    if info.samplerate != SAMPLING_RATE:
-        raise UmeError(f"{path} has {info.samplerate} Hz, not {SAMPLING_RATE}; resample it")
-    return int(info.frames)
 
 
 def long_enough(rows: List[Row], folder: Path) -> List[Row]:

@@ -10,7 +10,8 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from ume.corpora.librispeech import read_audio, read_sexes
+from ume.corpora.librispeech import read_sexes
+from ume.corpora.reading import read_audio
 from ume.corpora.tables import Row, librispeech_table, wham_table, write_table
 from ume.errors import UmeError
 from ume.files import atomic_folder, existing, write_json
