@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from ume.losses.jepa import (
     collapse,
     draw_hidden,
-    instance_norm,
     momentum_at,
     prediction_loss,
     update_teacher,
 )
 from ume.nn.lengths import valid_frames
+from ume.nn.norm import instance_norm
 
 
 @settings(max_examples=60, deadline=None)

@@ -47,13 +47,14 @@ def test_one_batch_is_learned_by_heart_and_padding_changes_nothing() -> None:
     mixture = (targets * exists[..., None, None]).sum(dim=1)
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     for _ in range(150):
-        loss = slot_loss(*net(mixture, mask), targets, net.null, exists, mask)
+        loss = slot_loss(*net(mixture, mask)[:2], targets, net.null, exists, mask)
         optimizer.zero_grad()
         (loss.latent + loss.null + loss.existence).backward()
         optimizer.step()
     assert loss.latent < 0.4 and loss.existence < 0.05  # a slot that knows nothing costs one
-    slots, existence = net(mixture, mask)
+    slots, existence, activity = net(mixture, mask)
     assert ((existence > 0).sum(dim=1) == exists.sum(dim=1)).all()
-    alone, logits = net(mixture[3:, :6], mask[3:, :6])
+    alone, logits, speaks = net(mixture[3:, :6], mask[3:, :6])
+    torch.testing.assert_close(speaks[0], activity[3, :6], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(alone[0], slots[3, :, :6], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(logits[0], existence[3], atol=1e-5, rtol=1e-4)

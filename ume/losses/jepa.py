@@ -42,14 +42,6 @@ def draw_hidden(
     return chosen.gather(1, torch.minimum(number, last)) & valid_frames(lens, len(frames))
 
 
-def instance_norm(states: Tensor, valid: Tensor) -> Tensor:
-    """``states`` (B, F, D) with mean 0 and deviation 1 over each clip's own frames."""
-    weight = (valid / valid.sum(dim=1, keepdim=True)).unsqueeze(2).to(states.dtype)
-    mean = (states * weight).sum(dim=1, keepdim=True)
-    variance = ((states - mean).square() * weight).sum(dim=1, keepdim=True)
-    return (states - mean) / (variance + 1e-5).sqrt() * valid.unsqueeze(2)
-
-
 def prediction_loss(guesses: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
     """Mean squared error on ``hidden`` (B, F) frames of normalised ``targets`` (B, F, D).
 

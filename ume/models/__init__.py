@@ -1,1 +1,1 @@
-"""Layers and losses put together: UME."""
+"""Layers and losses put together: UME, Echo."""

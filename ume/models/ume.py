@@ -26,7 +26,7 @@ from ume.nn.conditioning import Conditioner, Conditions, Sidecar, frame_classes
 from ume.nn.diarization import DiarizationConfig, DiarizationHead
 from ume.nn.encoder import Encoder, EncoderOutput, full_precision
 from ume.nn.encoders import EncoderConfig, build_encoder, build_foundation_decoder
-from ume.nn.filterbank import log_magnitude
+from ume.nn.filterbank import log_magnitude, rms
 from ume.nn.lengths import change_rate, num_frames, resample_frames, valid_frames
 from ume.nn.recogniser import Recogniser, RecogniserConfig, Words
 from ume.nn.rwse import LastLayer, LayerSum, ResidualWeightedSum, RWSEConfig
@@ -508,11 +508,6 @@ def build_rwse(config: RWSEConfig, num_layers: int) -> nn.ModuleDict:
     if config.form == "last":
         return nn.ModuleDict({name: LastLayer(num_layers) for name in names})
     return nn.ModuleDict({n: ResidualWeightedSum(num_layers, config.layers) for n in names})
-
-
-def rms(audio: Tensor, audio_lens: Tensor) -> Tensor:
-    """Root mean square (B,) of each clip's own samples, above zero; padding is zero."""
-    return (audio.square().sum(dim=1) / audio_lens).sqrt().clamp(min=1e-5)
 
 
 def check(config: UMEConfig) -> None:

@@ -136,6 +136,11 @@ def magnitude(spectrum: Tensor) -> Tensor:
     return (real.square() + imaginary.square() + 1e-8).sqrt()
 
 
+def rms(audio: Tensor, audio_lens: Tensor) -> Tensor:
+    """Root mean square (B,) of each clip's own samples, above zero; padding is zero."""
+    return (audio.square().sum(dim=1) / audio_lens).sqrt().clamp(min=1e-5)
+
+
 def log_magnitude(magnitudes: Tensor) -> Tensor:
     """Compressed magnitude; audio of unit RMS gives values of about 0 to 6, silence gives 0."""
     return torch.log1p(10 * magnitudes)

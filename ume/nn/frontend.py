@@ -99,9 +99,10 @@ class WhisperLogMel(nn.Module):
 class LogMel(nn.Module):
     """ESPnet's input: natural log of the mel power, normalised per bin.
 
-    ``normalise`` is "utterance" (mean and deviation over the clip's own frames) or "global" (the
-    buffers ``mean`` and ``std``, which come with pretrained weights). ``mirror_end`` is
-    :class:`MelSpectrogram`'s: ESPnet's way to end a clip.
+    ``normalise`` is "utterance" (mean and deviation of each bin over the clip's own frames),
+    "global" (the buffers ``mean`` and ``std``, which come with pretrained weights), or "clip" (one
+    mean and deviation for all bins: the level goes, the voice's spectrum stays; not ESPnet's).
+    ``mirror_end`` is :class:`MelSpectrogram`'s: ESPnet's way to end a clip.
     """
 
     mean: Tensor
@@ -111,7 +112,7 @@ class LogMel(nn.Module):
         self, num_mels: int = 80, normalise: str = "utterance", mirror_end: bool = True
     ) -> None:
         super().__init__()
-        assert normalise in ("utterance", "global"), normalise
+        assert normalise in ("utterance", "global", "clip"), normalise
         self.mel = MelSpectrogram(num_mels, n_fft=512, mirror_end=mirror_end)
         self.normalise = normalise
         if normalise == "global":
@@ -126,8 +127,9 @@ class LogMel(nn.Module):
         log = power.clamp(min=FLOOR).log()
         if self.normalise == "global":
             return (log - self.mean) / self.std * valid, lens
-        frames = lens.clamp(min=1).view(-1, 1, 1)
-        mean = (log * valid).sum(dim=1, keepdim=True) / frames
+        over = (1,) if self.normalise == "utterance" else (1, 2)
+        number = lens.clamp(min=1).view(-1, 1, 1) * (1 if len(over) == 1 else log.shape[2])
+        mean = (log * valid).sum(dim=over, keepdim=True) / number
         centred = (log - mean) * valid
-        variance = centred.square().sum(dim=1, keepdim=True) / frames
+        variance = centred.square().sum(dim=over, keepdim=True) / number
         return centred / (variance + 1e-5).sqrt(), lens

@@ -59,3 +59,11 @@ class GlobalLayerNorm(nn.Module):
         """``x`` (B, F, C), zero where ``mask`` (B, F, 1) is zero; None means no padding."""
         x = x.to(self.weight.dtype)  # under autocast: sums over a clip need full precision
         return _GlobalNorm.apply(x, mask, self.weight, self.bias, self.eps)
+
+
+def instance_norm(states: Tensor, valid: Tensor) -> Tensor:
+    """``states`` (B, F, D) with mean 0 and deviation 1 over each clip's own frames."""
+    weight = (valid / valid.sum(dim=1, keepdim=True)).unsqueeze(2).to(states.dtype)
+    mean = (states * weight).sum(dim=1, keepdim=True)
+    variance = ((states - mean).square() * weight).sum(dim=1, keepdim=True)
+    return (states - mean) / (variance + 1e-5).sqrt() * valid.unsqueeze(2)

@@ -1,6 +1,6 @@
 """Slots: the latents of each of up to K speakers, from those of their mixture."""
 
-from typing import Tuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +9,24 @@ from ume.nn.linear import Linear
 from ume.nn.whisper import EncoderLayer
 
 
+class Slots(NamedTuple):
+    """What K slots say of a mixture.
+
+    latents: (B, K, F, D), those of the slot's voice alone.
+    existence: (B, K), logits of whether a slot is anybody's.
+    activity: (B, F, K), logits of whether its voice speaks in a frame.
+    """
+
+    latents: Tensor
+    existence: Tensor
+    activity: Tensor
+
+
 class SlotSeparator(nn.Module):
     """K slots look at the mixture through time, and at each other frame by frame.
 
     Each slot starts as the mixture's latents plus a vector of its own; then layers in turns attend
-    over the frames of a slot and over the slots of a frame. What comes out are the slot's latents,
-    and the logit of whether anybody is there.
+    over the frames of a slot and over the slots of a frame.
 
     Args:
         width: D of the latents.
@@ -40,10 +52,11 @@ class SlotSeparator(nn.Module):
         self.norm = nn.LayerNorm(inner)
         self.output = Linear(inner, width)
         self.existence = Linear(inner, 1)
+        self.activity = Linear(inner, 1)
         self.null = nn.Parameter(torch.zeros(width))
 
-    def forward(self, latents: Tensor, mask: Tensor) -> Tuple[Tensor, Tensor]:
-        """``latents`` (B, F, D), ``mask`` (B, F) -> slots (B, K, F, D), existence (B, K)."""
+    def forward(self, latents: Tensor, mask: Tensor) -> Slots:
+        """``latents`` (B, F, D), ``mask`` (B, F) of frames that exist."""
         batch, slots = len(latents), len(self.names)
         x = self.project(latents)[:, None] + self.names  # (B, K, F, D')
         keys = mask.repeat_interleave(slots, dim=0)[:, None, None]  # (B * K, 1, 1, F)
@@ -54,4 +67,5 @@ class SlotSeparator(nn.Module):
         x = self.norm(x)
         weight = (mask / mask.sum(dim=1, keepdim=True)).to(x.dtype)  # (B, F)
         pooled = torch.einsum("bkfd,bf->bkd", x, weight)
-        return self.output(x), self.existence(pooled)[..., 0]
+        activity = self.activity(x)[..., 0].transpose(1, 2)
+        return Slots(self.output(x), self.existence(pooled)[..., 0], activity)

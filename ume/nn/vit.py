@@ -36,7 +36,7 @@ class ViTEncoder(Encoder):
         super().__init__()
         self.width, self.num_layers, self.patch = size.width, size.num_layers, size.patch
         self.frame_shift = 0.01 * size.patch
-        self.features = LogMel(size.num_mels, mirror_end=False)
+        self.features = LogMel(size.num_mels, "clip", mirror_end=False)
         self.embedding = Linear(size.patch * size.num_mels, size.width)
         self.layers = nn.ModuleList(
             EncoderLayer(size.width, size.num_heads) for _ in range(size.num_layers)
@@ -50,11 +50,7 @@ class ViTEncoder(Encoder):
 
     def embed(self, audio: Tensor, audio_lens: Tensor) -> Tuple[Tensor, Tensor]:
         """Patches of ``audio`` (B, T) with their positions (B, F, D), and how many (B,)."""
-        features, mel_lens = self.log_mel(audio, audio_lens)  # (B, F_mel, M)
-        lens = num_frames(mel_lens, self.patch)
-        missing = int(lens.max()) * self.patch - features.shape[1]
-        patches = nn.functional.pad(features, (0, 0, 0, missing))
-        patches = patches.unflatten(1, (-1, self.patch)).flatten(2)  # (B, F, P * M)
+        patches, lens = patched(*self.log_mel(audio, audio_lens), self.patch)
         x = self.embedding(patches)
         return x + sinusoids(x.shape[1], self.width).to(x), lens
 
@@ -74,6 +70,35 @@ class ViTEncoder(Encoder):
         """See :class:`Encoder`: which keys are valid."""
         valid = valid_frames(lens, num_frames)
         return (None if bool(valid.all()) else valid[:, None, None, :],)
+
+
+class LogMelEncoder(Encoder):
+    """The patches as they are, in place of an encoder: what learning must beat."""
+
+    def __init__(self, size: ViTSize) -> None:
+        super().__init__()
+        self.width, self.num_layers, self.patch = size.patch * size.num_mels, 1, size.patch
+        self.frame_shift = 0.01 * size.patch
+        self.features = LogMel(size.num_mels, "clip", mirror_end=False)
+        self.layers = nn.ModuleList()
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """See :class:`Encoder`."""
+        return nn.Identity()
+
+    def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
+        """See :class:`Encoder`."""
+        patches, lens = patched(*self.log_mel(audio, audio_lens), self.patch)
+        return EncoderOutput(patches[None], lens, self.frame_shift)
+
+
+def patched(features: Tensor, mel_lens: Tensor, patch: int) -> Tuple[Tensor, Tensor]:
+    """``features`` (B, F_mel, M) in patches (B, F, patch * M), and how many of them (B,)."""
+    lens = num_frames(mel_lens, patch)
+    missing = int(lens.max()) * patch - features.shape[1]
+    padded = nn.functional.pad(features, (0, 0, 0, missing))
+    return padded.unflatten(1, (-1, patch)).flatten(2), lens
 
 
 class Predictor(nn.Module):

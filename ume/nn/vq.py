@@ -1,7 +1,7 @@
 """Vector quantisation: product and residual codebooks, learned by running means."""
 
 import math
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
@@ -118,10 +118,10 @@ class ResidualQuantiser(nn.Module):
         self.bits = num_codebooks * math.log2(size)
         """bits of a vector"""
 
-    def forward(self, vectors: Tensor) -> Quantised:
-        """``vectors`` (N, D)."""
+    def forward(self, vectors: Tensor, count: Optional[int] = None) -> Quantised:
+        """``vectors`` (N, D), by the first ``count`` codebooks or all."""
         left, found = vectors, []
-        for book in self.books:
+        for book in self.books[:count]:
             found.append(book(left))
             left = left - found[-1].values.detach()
         whole = joined(found)
