@@ -1,10 +1,13 @@
 """Echo: sizes, padding, every head, and what a change of level or silence does."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from ume.errors import UmeError
 from ume.models.echo import Echo, EchoConfig, SlotConfig
+from ume.models.files import load_echo, save_model
 from ume.nn.encoders import EncoderConfig
 from ume.nn.factors import FactorConfig
 from ume.nn.vit import ViTSize
@@ -97,3 +100,15 @@ def test_embeddings_go_by_the_frames_that_count() -> None:
 def test_an_encoder_with_other_frames_is_refused() -> None:
     with pytest.raises(UmeError, match="frames of 0.02 s"):
         Echo(EchoConfig(EncoderConfig("vit", vit=ViTSize(2, 32, 4, patch=4))))
+
+
+def test_a_saved_model_answers_the_same(tmp_path: Path) -> None:
+    echo = tiny()
+    echo.config.stages.append("jepa")
+    save_model(tmp_path, echo.config, echo.state_dict())
+    again = load_echo(tmp_path)
+    assert again.config == echo.config and not again.training
+    audio, lens = torch.randn(1, 8000), torch.tensor([8000])
+    torch.testing.assert_close(again.latents(audio, lens)[0], echo.latents(audio, lens)[0])
+    with pytest.raises(UmeError, match="train_echo"):
+        load_echo(tmp_path / "nowhere")

@@ -2,14 +2,15 @@
 
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Dict, Sequence, Type, TypeVar
+from typing import Any, Dict, Sequence, Type, TypeVar, Union
 
 import yaml
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ume.errors import UmeError
 from ume.files import PathLike, existing, write_bytes, write_text
+from ume.models.echo import Echo, EchoConfig
 from ume.models.ume import UME, UMEConfig
 from ume.pretrained import foundation_vocabulary
 
@@ -18,7 +19,9 @@ T = TypeVar("T")
 FOUNDATION = "foundation"  # folder, beside the weights, of what a pretrained decoder's tokens mean
 
 
-def save_model(folder: PathLike, config: UMEConfig, state: Dict[str, Tensor]) -> None:
+def save_model(
+    folder: PathLike, config: Union[UMEConfig, EchoConfig], state: Dict[str, Tensor]
+) -> None:
     """Write weights and configuration; the weights last, they make the folder a model."""
     folder = Path(folder)
     write_text(folder / "model.yaml", yaml.safe_dump(asdict(config), sort_keys=False))
@@ -27,18 +30,37 @@ def save_model(folder: PathLike, config: UMEConfig, state: Dict[str, Tensor]) ->
 
 
 def load_model(folder: PathLike) -> UME:
-    """Read a model, in evaluation mode, on the CPU."""
-    weights = existing(Path(folder) / "model.safetensors", "steps/train.sh")
-    text = existing(Path(folder) / "model.yaml", "steps/train.sh").read_text()
-    model = UME(from_dict(UMEConfig, yaml.safe_load(text)))
+    """Read a model of UME, in evaluation mode, on the CPU."""
+    model = UME(from_dict(UMEConfig, read_config(folder, "steps/train.sh")))
     if model.config.asr.foundation_decoder:
         model.vocabulary = foundation_vocabulary(Path(folder) / FOUNDATION)
+    load_weights(model, folder, "steps/train.sh")
+    return model.eval()
+
+
+def load_echo(folder: PathLike) -> Echo:
+    """Read a model of Echo, in evaluation mode, on the CPU."""
+    model = Echo(from_dict(EchoConfig, read_config(folder, "steps/train_echo.sh")))
+    load_weights(model, folder, "steps/train_echo.sh")
+    return model.eval()
+
+
+def read_config(folder: PathLike, made_by: str) -> Dict[str, Any]:
+    """What ``model.yaml`` says."""
+    read: Dict[str, Any] = yaml.safe_load(
+        existing(Path(folder) / "model.yaml", made_by).read_text()
+    )
+    return read
+
+
+def load_weights(model: nn.Module, folder: PathLike, made_by: str) -> None:
+    """Put the weights of ``folder`` into ``model``."""
+    weights = existing(Path(folder) / "model.safetensors", made_by)
     try:
         model.load_state_dict(load_file(str(weights)))
     except Exception as error:
         first = str(error).splitlines()[0]
         raise UmeError(f"{weights} does not fit its model.yaml ({first}); train again") from error
-    return model.eval()
 
 
 def take_parts(model: UME, folder: PathLike, parts: Sequence[str]) -> None:
