@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ from ume.training.average import Config as AverageConfig
 from ume.training.average import main as average
 from ume.training.checkpoint import find_checkpoints, load_checkpoint
 from ume.training.processes import join
-from ume.training.train import Config, Trainer, check, main
+from ume.training.train import Config, UMETask, check, main
+from ume.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,10 @@ def config(mixtures: Path, lang: Path, exp: Path, **changes: object) -> Config:
         valid_mode="max",
     )
     return Config(str(exp), str(mixtures), str(lang), model, **{**options, **changes})
+
+
+def make_trainer(given: Config) -> Trainer:
+    return Trainer(given, join(), partial(UMETask, given))
 
 
 def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(mixtures, lang, tmp_path):
@@ -170,7 +176,7 @@ def test_the_largest_batches_are_tried_first_and_leave_no_trace(
 ):
     given = config(mixtures, lang, tmp_path)
     given.model.vocab_size = Tokenizer(str(lang)).vocab_size
-    trainer = Trainer(given, join())
+    trainer = make_trainer(given)
     tried = list(trainer.data.largest())
     assert {kind for kind, _ in tried} == {"sources", "whole", "windows"}
     epoch = [
@@ -193,7 +199,7 @@ def test_the_largest_batches_are_tried_first_and_leave_no_trace(
 def test_an_update_that_is_not_finite_is_skipped_counted_and_kept(mixtures, lang, tmp_path):
     given = config(mixtures, lang, tmp_path, steps=40, asr_steps=0, save_every=40, valid_every=40)
     given.model.vocab_size = Tokenizer(str(lang)).vocab_size
-    trainer = Trainer(given, join())
+    trainer = make_trainer(given)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     updates = trainer.data.updates(0)
     kind, (batch,) = next(updates)
@@ -266,7 +272,7 @@ def test_a_run_of_one_task_leaves_the_other_heads_untouched(task, mixtures, lang
     given.model.loss = LossConfig(**{name: float(name == task) for name in TASKS})
     given.model.asr.differentiate_by = "encoders"
     given.model.vocab_size = Tokenizer(str(lang)).vocab_size
-    before = {n: p.clone() for n, p in Trainer(given, join()).model.named_parameters()}
+    before = {n: p.clone() for n, p in make_trainer(given).model.named_parameters()}
     main(given)
     average(AverageConfig(str(tmp_path)))
     moved = {
@@ -284,7 +290,7 @@ def test_parts_start_from_another_model(mixtures, lang, tmp_path):
     given.model.vocab_size = Tokenizer(str(lang)).vocab_size
     given.initialize_from = str(tmp_path / "first")
     first = load_model(tmp_path / "first").state_dict()
-    second = Trainer(given, join()).model.state_dict()
+    second = make_trainer(given).model.state_dict()
     same = {
         part: all(torch.equal(second[n], first[n]) for n in first if n.startswith(f"{part}."))
         for part in ("encoder", "asr", "separation", "diarization")
@@ -292,10 +298,10 @@ def test_parts_start_from_another_model(mixtures, lang, tmp_path):
     assert same == {"encoder": True, "asr": True, "separation": False, "diarization": False}
     given.model.asr.inner = 64
     with pytest.raises(UmeError, match=r"asr.* is \(.*\) there and \(.*\) here"):
-        Trainer(given, join())
+        make_trainer(given)
     given.initialize_parts = ["heads"]
     with pytest.raises(UmeError, match="name some of encoder, rwse, diarization"):
-        Trainer(given, join())
+        make_trainer(given)
 
 
 def test_another_configuration_in_the_same_folder_is_refused(mixtures, lang, tmp_path):
