@@ -40,6 +40,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "validate": ("ume.dataset.validate", "check a manifest of mixture cuts"),
     "prepare-lang": ("ume.decoding.lang", "tokens, lexicon, L, G and HLG"),
     "train": ("ume.training.train", "train a model"),
+    "train-echo": ("ume.training.train_echo", "train a stage of Echo"),
     "torchrun": ("ume.training.torchrun", "train in several processes: torchrun, on every torch"),
     "average": ("ume.training.average", "average checkpoints into a model to hand on"),
     "infer": ("ume.inference.infer", "model + cuts -> hypothesis folder"),

@@ -37,7 +37,7 @@ def test_it_learns_classes() -> None:
     inputs = torch.randn(3, 6)[speakers] + 0.3 * torch.randn(60, 6)
     optimizer = torch.optim.Adam([*net.parameters(), *head.parameters()], 0.05)
     for step in range(100):
-        loss = head(net(inputs), speakers, margin_at(step, 100))
+        loss = head(net(inputs), speakers, margin_at(step / 100))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -61,7 +61,7 @@ def test_the_teacher_is_a_running_mean_that_ends_standing_still() -> None:
     before = teacher.weight.clone()
     update_teacher(teacher, student, 0.75)
     torch.testing.assert_close(teacher.weight, 0.75 * before + 0.25 * student.weight)
-    momenta = [momentum_at(step, 50) for step in range(51)]
+    momenta = [momentum_at(step / 50) for step in range(51)]
     assert momenta == sorted(momenta) and (momenta[0], momenta[-1]) == (0.996, 1.0)
 
 

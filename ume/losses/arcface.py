@@ -41,10 +41,10 @@ class ArcFace(nn.Module):
         return cross_entropy(SCALE * cosines.scatter(1, speakers[:, None], wider), speakers)
 
 
-def margin_at(step: int, steps: int, final: float = 0.2) -> float:
+def margin_at(progress: float, final: float = 0.2) -> float:
     """The margin over training: nothing for a tenth, then rising to ``final`` at the half.
 
-    >>> [margin_at(step, 100) for step in (0, 10, 50, 99)]
+    >>> [margin_at(progress) for progress in (0.0, 0.1, 0.5, 0.99)]
     [0.0, 0.0, 0.2, 0.2]
     """
-    return final * min(1.0, max(0.0, (step / steps - 0.1) / 0.4))
+    return final * min(1.0, max(0.0, (progress - 0.1) / 0.4))

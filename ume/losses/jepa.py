@@ -57,13 +57,13 @@ def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> N
         old.lerp_(new.to(old.dtype), 1 - momentum)
 
 
-def momentum_at(step: int, steps: int, first: float = 0.996) -> float:
-    """The teacher's momentum: from ``first`` to 1 by a cosine.
+def momentum_at(progress: float, first: float = 0.996) -> float:
+    """The teacher's momentum: from ``first`` to 1 by a cosine over the training.
 
-    >>> momentum_at(0, 100), momentum_at(100, 100)
+    >>> momentum_at(0.0), momentum_at(1.0)
     (0.996, 1.0)
     """
-    return 1 - (1 - first) * (1 + math.cos(math.pi * step / steps)) / 2
+    return 1 - (1 - first) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @torch.no_grad()

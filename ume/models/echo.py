@@ -16,7 +16,14 @@ from ume.nn.slot_voices import SlotVoices
 from ume.nn.slots import Slots, SlotSeparator
 from ume.nn.speaker import SpeakerHead
 
-STAGES = ("jepa", "content", "factors", "speakers", "slots")  # in the order of training
+PARTS = {  # of the model, that each stage of training gives meaning to, in order
+    "jepa": ("encoder",),
+    "content": ("content",),
+    "factors": ("factors",),
+    "speakers": ("speaker",),
+    "slots": ("slots", "voices"),
+}
+STAGES = tuple(PARTS)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Dict, NamedTuple, Optional
 from torch import Tensor, nn
 
 from ume.nn.gelu import GELU
+from ume.nn.lengths import spread
 from ume.nn.linear import Linear
 from ume.nn.norm import instance_norm
 from ume.nn.vq import ProductQuantiser, Quantised, ResidualQuantiser
@@ -84,8 +85,3 @@ class Factors(nn.Module):
     def log_probs(self, contents: Tensor, reader: str) -> Tensor:
         """Log-probabilities (B, F, V) of tokens by one of READERS, given ``contents`` (B, F, W)."""
         return self.readers[reader](contents).log_softmax(dim=-1)
-
-
-def spread(rows: Tensor, mask: Tensor) -> Tensor:
-    """``rows`` (N, D) at the N true places of ``mask`` (B, F): (B, F, D), zero elsewhere."""
-    return rows.new_zeros(*mask.shape, rows.shape[1]).masked_scatter(mask[..., None], rows)

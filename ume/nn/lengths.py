@@ -83,3 +83,8 @@ def pool_frames(frames: Tensor, lens: Tensor, factor: int) -> Tensor:
     total = torch.nn.functional.avg_pool1d(frames * valid, factor, ceil_mode=True)
     share = torch.nn.functional.avg_pool1d(valid, factor, ceil_mode=True)
     return total / share.clamp(min=1 / factor)
+
+
+def spread(rows: Tensor, mask: Tensor) -> Tensor:
+    """``rows`` (N, D) at the N true places of ``mask`` (B, F): (B, F, D), zero elsewhere."""
+    return rows.new_zeros(*mask.shape, rows.shape[1]).masked_scatter(mask[..., None], rows)

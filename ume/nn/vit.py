@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import LogMel
-from ume.nn.lengths import num_frames, valid_frames
+from ume.nn.lengths import num_frames, spread, valid_frames
 from ume.nn.linear import Linear
 from ume.nn.whisper import EncoderLayer, sinusoids
 
@@ -55,10 +55,17 @@ class ViTEncoder(Encoder):
         return x + sinusoids(x.shape[1], self.width).to(x), lens
 
     def look(self, x: Tensor, seen: Tensor) -> Tensor:
-        """The last layer's output (B, F, D) for patches ``x``, where only ``seen`` (B, F) exist."""
+        """The last layer's output (B, F, D) for patches ``x``, where only ``seen`` (B, F) exist.
+
+        Zero where they do not; the others are computed side by side, as if they were all there is.
+        """
+        lens = seen.sum(dim=1)
+        index = (~seen).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(lens.max())]
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        packed, exists = x[rows, index], valid_frames(lens, index.shape[1])  # (B, F', D), (B, F')
         for layer in self.layers:
-            x = layer(x, seen[:, None, None])
-        return self.norm(x)
+            packed = layer(packed, exists[:, None, None])
+        return spread(self.norm(packed)[exists], seen)
 
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
         """See :class:`Encoder`."""

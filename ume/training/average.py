@@ -7,13 +7,14 @@ checkpoints (icefall's ``model_avg``).
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Sequence
+from typing import Any, Dict, Sequence, Type, Union
 
 import yaml
 from torch import Tensor
 
 from ume.errors import UmeError
 from ume.files import existing
+from ume.models.echo import EchoConfig
 from ume.models.files import from_dict, save_model
 from ume.models.ume import UMEConfig
 from ume.training.checkpoint import (
@@ -33,7 +34,7 @@ class Config:
 
 
 def main(config: Config) -> None:
-    """Write ``model.safetensors``, ``model.yaml`` and ``bpe.model``."""
+    """Write ``model.safetensors``, ``model.yaml`` and, where there are tokens, ``bpe.model``."""
     folder = Path(config.exp)
     text = existing(folder / "config.yaml", "steps/train.sh").read_text()
     options = yaml.safe_load(text)
@@ -44,8 +45,17 @@ def main(config: Config) -> None:
         state = mean([load_checkpoint(path)["model"] for path in paths])
     else:
         state = mean_of_last(folder, options["steps"], options["average_last"])
-    shutil.copyfile(Path(options["lang"]) / "bpe.model", folder / "bpe.model")
-    save_model(folder, from_dict(UMEConfig, options["model"]), state)
+    copy_tokenizer(options, folder)
+    kind: Type[Union[EchoConfig, UMEConfig]] = EchoConfig if "stage" in options else UMEConfig
+    save_model(folder, from_dict(kind, options["model"]), state)
+
+
+def copy_tokenizer(options: Dict[str, Any], folder: Path) -> None:
+    """Put the meaning of the tokens beside the model, if it knows any."""
+    for source in (options["lang"], options["initialize_from"]):
+        if source is not None and (Path(source) / "bpe.model").exists():
+            shutil.copyfile(Path(source) / "bpe.model", folder / "bpe.model")
+            return
 
 
 def mean_of_last(folder: Path, steps: int, share: float) -> Dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """What a run trains and validates on: mixture cuts of several modes, in phases."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
@@ -46,7 +47,54 @@ def make_phases(steps: int, asr_steps: int, opposite_sex_steps: int) -> List[Pha
     return [phase for phase in phases if phase.start < phase.stop]
 
 
-class TrainingData:
+class PlannedData(ABC):
+    """Training batches by plans, which can be resumed: see :class:`ume.training.trainer.Stream`.
+
+    Attributes:
+        plans: by name; what follows the last ``-`` of a name is the kind of its batches.
+    """
+
+    def __init__(self, steps: int, accumulate: int, num_workers: int) -> None:
+        self.steps, self.accumulate, self.num_workers = steps, accumulate, num_workers
+        self.plans: Dict[str, BatchPlan] = {}
+
+    @abstractmethod
+    def plan_at(self, step: int) -> str:
+        """The plan that an update's batches come from; the same in every run of the seed."""
+
+    def updates(self, step: int) -> Iterator[Tuple[str, List[MixtureBatch]]]:
+        """What each update from ``step`` on learns from, all of one kind."""
+        left = [self.plan_at(now) for now in range(step, self.steps)]
+        order = [name for name in left for _ in range(self.accumulate)]
+        batches = load_planned(self.plans, order, self.num_workers)
+        for name in left:
+            yield kind_of(name), [next(batches) for _ in range(self.accumulate)]
+
+    def largest(self) -> Iterator[Tuple[str, MixtureBatch]]:
+        """The largest batch of each plan, with its kind."""
+        for name, plan in self.plans.items():
+            yield kind_of(name), plan.largest()
+
+    def state_dict(self) -> Dict[str, Any]:
+        """Where the plans stand."""
+        return {name: plan.state_dict() for name, plan in self.plans.items()}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        for name, plan in self.plans.items():
+            plan.load_state_dict(state[name])
+
+
+def kind_of(plan: str) -> str:
+    """The kind of the batches of a plan.
+
+    >>> kind_of("opposite-windows")
+    'windows'
+    """
+    return plan.rsplit("-", 1)[-1]
+
+
+class TrainingData(PlannedData):
     """The stream of training batches, which can be resumed.
 
     Batches are of one kind each: ``sources`` in the phase ``asr``; after it ``whole`` mixtures,
@@ -97,10 +145,9 @@ class TrainingData:
             for mode in set(listed)
         }
         cuts = [cut for mode in listed for cut in read[mode]]
-        self.phases, self.seed, self.accumulate = phases, seed, accumulate
+        super().__init__(max(phase.stop for phase in phases), accumulate, num_workers)
+        self.phases, self.seed = phases, seed
         self.crop_share = 0.0 if crop is None else crop_share
-        self.num_workers = num_workers
-        self.plans: Dict[str, BatchPlan] = {}
         augmenter = None if augment is None else Augmenter(augment, seed)
         for phase in phases:
             for kind in self.kinds(phase):
@@ -135,37 +182,12 @@ class TrainingData:
             return ["sources"]
         return ["whole"] * (self.crop_share < 1) + ["windows"] * (self.crop_share > 0)
 
-    def kind_at(self, step: int, phase: Phase) -> str:
-        """The kind of batch of a step, by chance but the same in every run of the seed."""
+    def plan_at(self, step: int) -> str:
+        """See :class:`PlannedData`: the phase's, windows or whole mixtures by chance."""
+        phase = next(phase for phase in self.phases if step < phase.stop)
         kinds = self.kinds(phase)
         draw = np.random.default_rng([self.seed, step]).uniform()
-        return kinds[-1] if draw < self.crop_share else kinds[0]
-
-    def updates(self, step: int) -> Iterator[Tuple[str, List[MixtureBatch]]]:
-        """What each update from ``step`` on learns from, all of one kind."""
-        left = [
-            (phase.name, self.kind_at(now, phase))
-            for phase in self.phases
-            for now in range(max(phase.start, step), phase.stop)
-        ]
-        order = [f"{phase}-{kind}" for phase, kind in left for _ in range(self.accumulate)]
-        batches = load_planned(self.plans, order, self.num_workers)
-        for _, kind in left:
-            yield kind, [next(batches) for _ in range(self.accumulate)]
-
-    def largest(self) -> Iterator[Tuple[str, MixtureBatch]]:
-        """The largest batch of each plan, with its kind."""
-        for name, plan in self.plans.items():
-            yield name.split("-")[1], plan.largest()
-
-    def state_dict(self) -> Dict[str, Any]:
-        """Where the plans stand."""
-        return {name: plan.state_dict() for name, plan in self.plans.items()}
-
-    def load_state_dict(self, state: Dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
-        for name, plan in self.plans.items():
-            plan.load_state_dict(state[name])
+        return f"{phase.name}-{kinds[-1] if draw < self.crop_share else kinds[0]}"
 
 
 def with_words(cuts: Sequence[Cut], longest: Optional[float]) -> List[Cut]:

@@ -1,0 +1,263 @@
+"""Train one stage of Echo: utterances or conversations in, an experiment folder out.
+
+The stages follow one another, each from the model of the one before: jepa, content, factors,
+speakers, slots. The last two and the first need no words.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+
+from ume.dataset.batch import MixtureBatch
+from ume.dataset.loader import make_eval_loader, plan_batches
+from ume.dataset.mixtures import read_cuts
+from ume.dataset.tokenizer import Tokenizer
+from ume.dataset.utterances import utterance_cuts
+from ume.errors import UmeError
+from ume.files import existing
+from ume.metrics.results import Ratio
+from ume.models.echo import PARTS, STAGES, Echo, EchoConfig
+from ume.models.files import from_dict, load_echo, read_config
+from ume.nn.specaugment import SpecAugment, SpecAugmentConfig
+from ume.pretrained import initialise
+from ume.training.data import PlannedData, cuts_path
+from ume.training.processes import Processes
+from ume.training.schedule import parameter_groups
+from ume.training.stages import STAGE_CLASSES
+from ume.training.stages.speakers import LARGE_MARGIN
+from ume.training.stages.stage import Given, StageConfig
+from ume.training.trainer import RunConfig, Task, train
+from ume.training.validation import encode_texts
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+WORDED = ("content", "factors")  # stages that learn tokens, if there are any
+
+
+@dataclass
+class Config(RunConfig):
+    """Options of training a stage of Echo."""
+
+    data: List[str]
+    """Folders to learn from, together: of utterances (`ume prepare-librispeech`,
+    `ume prepare-speakers`) or of conversations and mixtures (`ume simulate-conversations`,
+    `ume simulate`; their cuts of `mode`)."""
+    stage: str
+    """jepa, content, factors, speakers or slots."""
+    model: EchoConfig = field(default_factory=EchoConfig)
+    """The network; from `initialize_from`, where that is given."""
+    learn: StageConfig = field(default_factory=StageConfig)
+    """What the stage minimises."""
+    lang: Optional[str] = None
+    """Lang folder (made by `ume prepare-lang`), for content and factors."""
+    initialize_from: Optional[str] = None
+    """Experiment folder of the stage before."""
+    encoder_weights: Optional[str] = None
+    """Pretrained weights of an encoder that is not Echo's own: a file, a folder, or `auto`."""
+    mode: str = "part"
+    """Mixture mode of folders of conversations and mixtures."""
+    crop: Optional[float] = None
+    """Length (s) of windows to learn from; none: whole cuts. content needs whole cuts."""
+    large_margin_share: float = 0.0
+    """speakers: share of the steps, at the end, that are large-margin fine-tuning."""
+    large_margin_crop: float = 6.0
+    """speakers: length (s) of its windows."""
+    specaugment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
+    """Parts of the log-mel features that are hidden in this stage."""
+    valid_cuts: int = 60
+    """Cuts of the dev part to validate on."""
+
+
+class EchoData(PlannedData):
+    """Batches of one kind; in the stage speakers, large-margin ones at the end."""
+
+    def __init__(self, config: Config, cuts: Sequence[Cut], processes: Processes) -> None:
+        super().__init__(config.steps, config.accumulate, config.num_workers)
+        self.tuned_from = config.steps
+        crops = {f"all-{config.stage}": config.crop}
+        if config.stage == "speakers" and config.large_margin_share > 0:
+            self.tuned_from = round(config.steps * (1 - config.large_margin_share))
+            crops[f"all-{LARGE_MARGIN}"] = config.large_margin_crop
+        for name, crop in crops.items():
+            self.plans[name] = plan_batches(
+                cuts,
+                config.max_duration,
+                config.seed,
+                crop=crop,
+                group=config.accumulate * processes.world,
+                rank=processes.rank,
+                world=processes.world,
+                num_speakers=config.model.slots.num_slots if config.stage == "slots" else 0,
+            )
+
+    def plan_at(self, step: int) -> str:
+        """See :class:`PlannedData`."""
+        return list(self.plans)[-1 if step >= self.tuned_from else 0]
+
+
+class EchoTask(Task):
+    """One stage."""
+
+    betas = (0.9, 0.95)
+
+    def __init__(self, config: Config, processes: Processes) -> None:
+        super().__init__(config)
+        self.options, self.device = config, processes.device
+        self.tokenizer = None if config.lang is None else Tokenizer(config.lang)
+        self.model: Echo = starting_model(config)
+        self.model.encoder.specaugment = SpecAugment(config.specaugment)
+        cuts = read_folders(config, "train")
+        self.speakers = {name: k for k, name in enumerate(speakers_of(cuts))}
+        stage = STAGE_CLASSES[config.stage]
+        trained = ("encoder",) * (config.encoder_rate > 0) + stage.trains
+        for name, part in self.model.named_children():
+            part.requires_grad_(name in trained)
+        self.module = self.stage = stage(
+            self.model, config.learn, len(self.speakers), DTYPES[config.precision]
+        )
+        self.aids = self.stage.aids
+        self.data = EchoData(config, cuts, processes)
+
+    def groups(self) -> List[Dict[str, Any]]:
+        """See :class:`Task`."""
+        config = self.options
+        return parameter_groups(
+            self.stage, config.encoder_rate, config.rate, config.weight_decay, ("echo.encoder.",)
+        )
+
+    def inputs(self, kind: str, batch: MixtureBatch, step: int) -> Tuple[Given]:
+        """See :class:`Task`."""
+        return (self.given(batch, step / self.options.steps),)
+
+    def given(self, batch: MixtureBatch, progress: float) -> Given:
+        """A batch with its tokens and the numbers of its speakers; 0 for those of dev."""
+        numbers = [self.speakers.get(names[0], 0) for names in batch.speakers]
+        tokens = encode_texts(batch, self.tokenizer if self.options.stage in WORDED else None)
+        return Given(batch, tokens, torch.tensor(numbers, device=batch.audio.device), progress)
+
+    def updated(self, step: int) -> None:
+        """See :class:`Task`."""
+        self.stage.updated(step / self.options.steps)
+
+    @cached_property
+    def valid(self) -> List[MixtureBatch]:
+        """Cuts of dev, spread over its speakers, each from its start to at most the crop's end."""
+        config = self.options
+        cuts = read_folders(config, "dev")
+        chosen = [cuts[i] for i in spread_evenly(len(cuts), config.valid_cuts)]
+        if config.crop is not None:
+            chosen = [cut.truncate(duration=min(cut.duration, config.crop)) for cut in chosen]
+        slots = config.model.slots.num_slots if config.stage == "slots" else 0
+        longest = max(config.max_duration, max(cut.duration for cut in chosen))
+        return list(make_eval_loader(chosen, longest, num_speakers=slots))
+
+    @torch.no_grad()
+    def validate(self) -> Dict[str, float]:
+        """See :class:`Task`: losses, the same random numbers each time, and the stage's figures."""
+        training = self.stage.training
+        self.stage.eval()
+        sums: Dict[str, float] = {}
+        figures: Dict[str, Ratio] = {}
+        with torch.random.fork_rng(devices=[] if self.device.type == "cpu" else [self.device]):
+            torch.manual_seed(self.options.seed)
+            for batch in self.valid:
+                given = self.given(batch.to(self.device), 0.0)
+                if self.options.stage != "speakers":  # dev's are not among the classes
+                    total, loss = self.stage(self.options.stage, given)
+                    for name, value in {"loss": total, **loss.tasks}.items():
+                        sums[name] = sums.get(name, 0.0) + float(value) / len(self.valid)
+                for name, ratio in self.stage.figures(given).items():
+                    figures[name] = figures[name] + ratio if name in figures else ratio
+        self.stage.train(training)
+        rates = {name: ratio.rate for name, ratio in figures.items() if ratio.denominator}
+        return {f"valid/{name}": value for name, value in {**sums, **rates}.items()}
+
+    def summary(self, scores: Dict[str, float]) -> str:
+        """See :class:`Task`."""
+        return ", ".join(f"{name.split('/')[1]} {value:.3f}" for name, value in scores.items())
+
+    def record(self) -> Dict[str, Any]:
+        """See :class:`Task`."""
+        return {
+            "stages": self.model.config.stages,
+            "encoder_parameters": sum(p.numel() for p in self.model.encoder.parameters()),
+            "num_speakers": len(self.speakers),
+        }
+
+
+def starting_model(config: Config) -> Echo:
+    """The network at the start of the stage; heads that have learned nothing are new."""
+    model = Echo(config.model)
+    if config.initialize_from is not None:
+        before = load_echo(config.initialize_from)
+        learned = [part for stage in before.config.stages for part in PARTS[stage]]
+        for name in {"encoder", *learned}:
+            model.get_submodule(name).load_state_dict(before.get_submodule(name).state_dict())
+    elif config.encoder_weights:
+        initialise(model.encoder, config.encoder_weights)
+    return model
+
+
+def read_folders(config: Config, part: str) -> List[Cut]:
+    """The cuts of a part of all folders: those with words only, where tokens are all there is."""
+    cuts: List[Cut] = []
+    for folder in config.data:
+        if (existing(folder, "the recipe's corpus stage") / f"recordings_{part}.jsonl.gz").exists():
+            cuts += utterance_cuts(folder, part)
+        else:
+            cuts += read_cuts(cuts_path(folder, part, config.mode))
+    if config.stage == "content":
+        cuts = [cut for cut in cuts if any(spoken.text for spoken in cut.supervisions)]
+        if not cuts:
+            raise UmeError(
+                f"stage content: no cut of part {part} has a text; give --data with words, or "
+                "leave the stage out"
+            )
+    return cuts
+
+
+def speakers_of(cuts: Sequence[Cut]) -> List[str]:
+    """The speakers of ``cuts``, sorted."""
+    return sorted({spoken.speaker for cut in cuts for spoken in cut.supervisions})
+
+
+def spread_evenly(count: int, most: int) -> List[int]:
+    """At most ``most`` of ``count`` indices, evenly spread.
+
+    >>> spread_evenly(10, 4), spread_evenly(2, 4)
+    ([0, 3, 6, 9], [0, 1])
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
+def settle(config: Config) -> None:
+    """Check the options, and write into ``config.model`` what follows from them."""
+    if config.stage not in STAGES:
+        raise UmeError(f"--stage {config.stage}: give one of {', '.join(STAGES)}")
+    if config.stage == "content" and config.lang is None:
+        raise UmeError("stage content needs --lang, a folder of steps/prepare_lang.sh")
+    if config.stage == "content" and config.crop is not None:
+        raise UmeError("stage content reads whole texts; leave --crop out")
+    if config.initialize_from is not None:
+        settings = read_config(config.initialize_from, "steps/train_echo.sh")
+        config.model = from_dict(EchoConfig, settings)
+    if config.stage in config.model.stages:
+        raise UmeError(f"{config.initialize_from} has been through stage {config.stage} already")
+    if config.lang is not None:
+        vocab_size = Tokenizer(config.lang).vocab_size
+        if set(WORDED) & set(config.model.stages) and vocab_size != config.model.vocab_size:
+            raise UmeError(
+                f"{config.lang} has {vocab_size} tokens and {config.initialize_from} knows "
+                f"{config.model.vocab_size}; give the lang folder of the stage before"
+            )
+        config.model.vocab_size = vocab_size
+    config.model.stages = [*config.model.stages, config.stage]
+
+
+def main(config: Config) -> None:
+    """Train, or go on with, ``config.exp``."""
+    settle(config)
+    train(config, partial(EchoTask, config))
