@@ -200,7 +200,7 @@ class Trainer:
             self.module = DistributedDataParallel(self.module, find_unused_parameters=True)
             torch.manual_seed(config.seed + processes.rank)
         self.average = {
-            name: value.to(torch.float64, copy=True)
+            name: value.to(torch.float64 if value.is_floating_point() else value.dtype, copy=True)
             for name, value in self.model.state_dict().items()
         }
         self.optimizer = torch.optim.AdamW(self.task.groups(), betas=self.task.betas)

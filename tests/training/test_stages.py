@@ -1,0 +1,193 @@
+"""Every stage of Echo learns one batch by heart; what it does to the encoder; what it is given."""
+
+import dataclasses
+from typing import Dict
+
+import pytest
+import torch
+
+from ume.dataset.batch import Example, MixtureBatch, collate
+from ume.models.echo import PARTS, STAGES, Echo, EchoConfig, SlotConfig
+from ume.nn.encoders import EncoderConfig
+from ume.nn.factors import FactorConfig
+from ume.nn.vit import ViTSize
+from ume.training.stages import STAGE_CLASSES
+from ume.training.stages.stage import Given, Stage, StageConfig
+
+
+def model(kind: str = "vit") -> Echo:
+    torch.manual_seed(0)
+    encoder = EncoderConfig(kind, vit=ViTSize(num_layers=2, width=64, num_heads=4))
+    factors = FactorConfig(width=32, codebooks=2, entries=16, residual=2)
+    slots = SlotConfig(num_slots=3, width=64, num_layers=1, voice_layers=1)
+    return Echo(EchoConfig(encoder, 8, 16, factors, slots))
+
+
+def stage_of(name: str, echo: Echo, **weights: float) -> Stage:
+    config = StageConfig(weights, predictor_width=32, predictor_layers=2)
+    return STAGE_CLASSES[name](echo, config, 4, torch.float32)
+
+
+def clip(k: int, speakers: int, seconds: float) -> Example:
+    """Harmonic tones of ``speakers`` speakers, each in bursts, one token a burst."""
+    time = torch.arange(round(seconds * 16000)) / 16000
+    torch.manual_seed(k)
+    sources, active = [], []
+    for s in range(speakers):
+        pitch = 100 * 1.4 ** ((k + s) % 4)
+        tone = torch.stack([torch.sin(6.283 * pitch * h * time) / h for h in range(1, 8)]).sum(0)
+        on = ((time * (2 + s) + 0.3 * k).long() % 2 == 0).float()
+        sources.append(0.1 * on * tone)
+        active.append(on[160::320] > 0)
+    stacked = torch.stack(sources)
+    names = [str((k + s) % 4) for s in range(speakers)]
+    activity = torch.stack(active, dim=1).numpy()
+    return Example(
+        str(k), stacked.sum(0).numpy(), stacked.numpy(), activity, ["x"] * speakers, names
+    )
+
+
+@pytest.fixture(scope="module")
+def singles() -> Given:
+    return given(collate([clip(k, 1, 1.0 + 0.1 * k) for k in range(4)]))
+
+
+@pytest.fixture(scope="module")
+def mixtures() -> Given:
+    examples = [clip(0, 2, 1.0), clip(1, 1, 0.8), clip(2, 3, 1.0), clip(3, 2, 1.0)]
+    return given(collate(examples, 3))
+
+
+def given(batch: MixtureBatch) -> Given:
+    tokens = [[[3 + b % 4, 4, 5 + b % 3]] for b in range(len(batch.ids))]
+    return Given(batch, tokens, torch.arange(4), 0.0)
+
+
+def learn(stage: Stage, data: Given, steps: int, rate: float = 2e-3) -> Dict[str, float]:
+    """Losses at the end, by name; ``before`` is the total at the start."""
+    torch.manual_seed(0)
+    stage.train()
+    optimizer = torch.optim.Adam([p for p in stage.parameters() if p.requires_grad], rate)
+    for step in range(steps):
+        total, loss = stage("all", data)
+        if step == 0:
+            before = float(total)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        stage.updated(step / steps)
+    return {"before": before, **{name: float(value) for name, value in loss.tasks.items()}}
+
+
+def test_jepa_learns_a_batch_and_the_teacher_follows(singles: Given) -> None:
+    stage = stage_of("jepa", model())
+    before = [p.clone() for p in stage.aids["teacher"].parameters()]
+    losses = learn(stage, singles, 120)
+    assert losses["prediction"] < 0.6 * losses["before"]
+    student = dict(stage.echo.encoder.named_parameters())
+    for (name, teacher), first in zip(stage.aids["teacher"].named_parameters(), before):
+        way, left = (student[name] - first).norm(), (student[name] - teacher).norm()
+        assert not teacher.requires_grad and left <= way + 1e-6
+    stage.eval()
+    figures = stage.figures(singles)
+    assert figures["rank"].rate > 1.5 and figures["deviation"].rate > 0
+
+
+def test_content_learns_a_batch_and_the_anchor_holds(singles: Given) -> None:
+    moved = {}
+    for weight in (0.0, 3.0):
+        echo = model()
+        audio = singles.batch.audio, singles.batch.audio_lens
+        with torch.no_grad():
+            first, mask = echo.latents(*audio)
+        stage = stage_of("content", echo, anchor=weight)
+        assert (stage.anchor is None) == (weight == 0)
+        losses = learn(stage, singles, 180)
+        assert losses["ctc"] < 0.1, losses
+        assert ("anchor" in losses) == (weight > 0)
+        with torch.no_grad():
+            moved[weight] = float((echo.latents(*audio)[0] - first)[mask].square().mean())
+        stage.eval()
+        assert stage.figures(singles)["ter"].rate < 10
+    assert moved[3.0] < 0.5 * moved[0.0]
+
+
+def test_factors_learn_a_batch_through_every_quantiser(singles: Given) -> None:
+    stage = stage_of("factors", model())
+    losses = learn(stage, singles, 250)
+    assert max(losses[name] for name in ("continuous", "product", "residual")) < 0.3, losses
+    assert losses["speaker"] < 0.3 and losses["back"] < 0.8
+    stage.eval()
+    figures = {name: ratio.rate for name, ratio in stage.figures(singles).items()}
+    assert figures["ter_continuous"] == 0 and figures["ter_residual"] < 50
+    assert 1 < figures["perplexity_product"] <= 16
+
+
+def test_without_words_factors_learn_the_rest(singles: Given) -> None:
+    silent = singles._replace(tokens=[[None] for _ in singles.tokens])
+    stage = stage_of("factors", model())
+    total, loss = stage("all", silent)
+    assert float(loss.tasks["continuous"]) == 0 and float(loss.tasks["speaker"].detach()) > 0
+    total.backward()
+    stage.eval()
+    assert not stage.figures(silent)["ter_product"].denominator
+
+
+def test_speakers_learn_a_batch_whatever_the_margin(singles: Given) -> None:
+    stage = stage_of("speakers", model())
+    losses = learn(stage, singles._replace(progress=0.9), 60)
+    assert losses["arcface"] < 0.05 < losses["before"]
+    plain, large = (stage.losses(kind, singles)["arcface"] for kind in ("all", "margin"))
+    assert large > plain
+    stage.eval()
+    assert 0 <= stage.figures(singles)["accuracy"].rate <= 100
+
+
+def test_slots_learn_a_batch_in_latents_and_sound(mixtures: Given) -> None:
+    stage = stage_of("slots", model())
+    losses = learn(stage, mixtures, 150, 3e-3)
+    assert losses["latent"] < 0.6 and losses["existence"] < 0.1 and losses["activity"] < 0.4
+    assert losses["separation"] < -0.3  # 3 dB better than the mixture
+    stage.eval()
+    figures = {name: ratio.rate for name, ratio in stage.figures(mixtures).items()}
+    assert figures["accuracy"] == 100 and figures["der"] < 35 and figures["si_sdri"] > 3
+
+
+def test_slots_do_not_care_in_which_order_the_speakers_are_named(mixtures: Given) -> None:
+    stage = stage_of("slots", model()).eval()
+    batch = mixtures.batch
+    other = dataclasses.replace(
+        batch, sources=batch.sources.flip(1), activity=batch.activity.flip(2)
+    )
+    with torch.no_grad():
+        first, second = (
+            stage.losses("all", each) for each in (mixtures, mixtures._replace(batch=other))
+        )
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, msg=name)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_moves_its_own_parts_and_the_encoder(
+    name: str, singles: Given, mixtures: Given
+) -> None:
+    echo = model()
+    before = {n: p.clone() for n, p in echo.named_parameters()}
+    stage = stage_of(name, echo)
+    learn(stage, mixtures if name == "slots" else singles, 2)
+    moved = {n.split(".")[0] for n, p in echo.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == {"encoder", *PARTS[name]}
+
+
+@pytest.mark.parametrize("name", ["speakers", "slots"])
+def test_a_frozen_encoder_stays_and_needs_no_anchor(
+    name: str, singles: Given, mixtures: Given
+) -> None:
+    echo = model()
+    echo.encoder.requires_grad_(False)
+    state = {n: p.clone() for n, p in echo.encoder.named_parameters()}
+    stage = stage_of(name, echo)
+    losses = learn(stage, mixtures if name == "slots" else singles, 2)
+    assert stage.anchor is None and "anchor" not in losses
+    assert all(torch.equal(p, state[n]) for n, p in echo.encoder.named_parameters())
+    assert not echo.encoder.training

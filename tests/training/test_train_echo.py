@@ -1,0 +1,156 @@
+"""Training Echo's stages: one after the other, killed and resumed, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from ume.decoding.lang import Config as LangConfig
+from ume.decoding.lang import main as prepare_lang
+from ume.errors import UmeError
+from ume.files import read_json
+from ume.mixing.conversations import Config as ConversationsConfig
+from ume.mixing.conversations import main as simulate_conversations
+from ume.models.echo import STAGES, EchoConfig, SlotConfig
+from ume.models.files import load_echo
+from ume.nn.encoders import EncoderConfig
+from ume.nn.factors import FactorConfig
+from ume.nn.vit import ViTSize
+from ume.training.average import Config as AverageConfig
+from ume.training.average import main as average
+from ume.training.checkpoint import find_checkpoints, load_checkpoint
+from ume.training.stages.stage import StageConfig
+from ume.training.train_echo import Config, main
+
+
+@pytest.fixture(scope="module")
+def conversations(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mix") / "conversations"
+    config = ConversationsConfig(
+        data=str(data), output=str(folder), mixtures="train=6 dev=3", num_speakers="1,2",
+        duration=3.0, turn=1.0,
+    )  # fmt: skip
+    simulate_conversations(config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lang(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lang") / "char"
+    prepare_lang(LangConfig([str(data / "text_train")], str(folder)))
+    return folder
+
+
+def config(stage: str, exp: Path, *folders: Path, **changes: object) -> Config:
+    encoder = EncoderConfig("vit", vit=ViTSize(num_layers=1, width=16, num_heads=2))
+    factors = FactorConfig(width=8, codebooks=2, entries=4, residual=2)
+    slots = SlotConfig(num_slots=2, width=16, num_layers=1, voice_layers=1, num_heads=2)
+    options = dict(
+        model=EchoConfig(encoder, 8, 8, factors, slots),
+        learn=StageConfig(predictor_width=16, predictor_layers=1),
+        steps=4,
+        max_duration=8.0,
+        valid_every=2,
+        valid_cuts=4,
+        save_every=2,
+        keep=9,
+        average_every=1,
+        average_last=0.5,
+        log_every=1,
+        warmup=2,
+        num_workers=0,
+        num_threads=1,
+        crop=None if stage == "content" else 1.5,
+        best_by="accuracy" if stage == "speakers" else "loss",
+        large_margin_share=0.5,
+        large_margin_crop=2.0,
+    )
+    return Config(str(exp), [str(folder) for folder in folders], stage, **{**options, **changes})
+
+
+def train(given: Config) -> Path:
+    main(given)
+    average(AverageConfig(given.exp))
+    return Path(given.exp)
+
+
+def test_all_stages_follow_one_another(data, conversations, lang, tmp_path):
+    before = None
+    for stage in STAGES:
+        folders = {"jepa": (data, conversations), "slots": (conversations,)}.get(stage, (data,))
+        given = config(stage, tmp_path / stage, *folders)
+        given.initialize_from = None if before is None else str(before)
+        given.lang = str(lang) if stage in ("content", "factors") else None
+        if before is not None:
+            given.model = EchoConfig()  # the model of the stage before is what counts
+        exp = train(given)
+        model = load_echo(exp)
+        assert model.config.stages == list(STAGES[: STAGES.index(stage) + 1])
+        record = read_json(exp / "train.json")
+        assert record["steps"] == 4 and record["stages"] == model.config.stages
+        assert (exp / "bpe.model").exists() == (stage != "jepa")
+        lines = [json.loads(line) for line in (exp / "metrics.jsonl").read_text().splitlines()]
+        watched = {name for line in lines for name in line if name.startswith("valid/")}
+        assert watched, stage
+        before = exp
+    assert model.encoder.width == 16 and model.config.vocab_size > 8
+    learned = load_echo(tmp_path / "content").content.weight
+    assert torch.equal(model.content.weight, learned)
+
+
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(data, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed run"
+    main(config("jepa", whole, data))
+    main(config("jepa", killed, data))
+    (killed / "checkpoint-4.pt").unlink()
+    (killed / "train.json").unlink()
+    main(config("jepa", killed, data, num_workers=1))
+    assert [step for step, _ in find_checkpoints(killed)] == [2, 4]
+    ours, theirs = (load_checkpoint(folder / "checkpoint-4.pt") for folder in (killed, whole))
+    for key in ("model", "model_avg", "aids"):
+        assert theirs[key] and all(
+            torch.equal(ours[key][name], value) for name, value in theirs[key].items()
+        )
+    curves = [(folder / "metrics.jsonl").read_text() for folder in (killed, whole)]
+    assert curves[0] == curves[1]
+
+
+def test_a_random_encoder_can_be_frozen_and_used(conversations, tmp_path):
+    exp = train(config("slots", tmp_path, conversations, encoder_rate=0.0))
+    first = load_checkpoint(exp / "checkpoint-2.pt")["model"]
+    last = load_checkpoint(exp / "checkpoint-4.pt")["model"]
+    for name, value in first.items():
+        moved = name.startswith(("slots.", "voices."))
+        if value.is_floating_point() and "weight" in name:
+            assert torch.equal(last[name], value) != moved, name
+    assert yaml.safe_load((exp / "model.yaml").read_text())["stages"] == ["slots"]
+
+
+@pytest.mark.parametrize(
+    "stage, changes, message",
+    [
+        ("phones", {}, "give one of jepa, content"),
+        ("content", {}, "needs --lang"),
+        ("content", {"lang": "LANG", "crop": 2.0}, "leave --crop out"),
+        ("speakers", {"best_by": "loss"}, "validation gives accuracy"),
+        ("jepa", {"initialize_from": "NOWHERE"}, "train_echo"),
+    ],
+)
+def test_options_that_cannot_be(stage, changes, message, data, lang, tmp_path):
+    given = config(stage, tmp_path, data)
+    for name, value in changes.items():
+        value = {"LANG": str(lang), "NOWHERE": str(tmp_path / "none")}.get(value, value)
+        setattr(given, name, value)
+    with pytest.raises(UmeError, match=message):
+        main(given)
+
+
+def test_words_are_needed_for_content_and_stages_are_not_repeated(data, conversations, tmp_path):
+    exp = train(config("jepa", tmp_path / "jepa", data))
+    again = config("jepa", tmp_path / "again", data, initialize_from=str(exp))
+    with pytest.raises(UmeError, match="been through stage jepa already"):
+        main(again)
+    with pytest.raises(UmeError, match="has no such part|does not exist|missing"):
+        main(config("jepa", tmp_path / "none", tmp_path / "nothing"))
