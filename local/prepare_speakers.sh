@@ -3,6 +3,7 @@
 set -euo pipefail
 
 speakers=
+texts=
 dev_speakers=100
 test_speakers=100
 min_speech=2
@@ -15,6 +16,7 @@ help_message="usage: local/prepare_speakers.sh [options] <corpus folder> <data f
                             (an earlier data folder has them); without it they are drawn:
   --dev-speakers N --test-speakers N   speakers to draw, as many women as men; none for test where
                             the corpus has subsets named test...
+  --texts FILE              what is said, as far as it is known: lines '<utterance> WORD WORD'
   --min-speech S            least speech of an utterance, seconds
   --seed N                  seed of the draw
   --nj N                    jobs
@@ -32,6 +34,10 @@ inputs=()
 if [[ -n $speakers ]]; then
   options+=(--speakers "$speakers")
   inputs+=("$speakers"/speakers_*)
+fi
+if [[ -n $texts ]]; then
+  options+=(--texts "$texts")
+  inputs+=("$texts")
 fi
 read -ra launcher <<<"$cmd"
 

@@ -4,6 +4,7 @@ set -euo pipefail
 
 max_broken=1
 speakers=
+texts=
 dev_speakers=100
 min_speech=2
 seed=0
@@ -15,6 +16,7 @@ help_message="usage: local/prepare_voxceleb2.sh [options] <VoxCeleb2 folder> <FL
   --speakers DIR            lists speakers_train, speakers_dev, speakers_test, one speaker a line;
                             without it test is VoxCeleb2's own, and of its dev are drawn:
   --dev-speakers N          speakers of our dev, as many women as men; the others are train
+  --texts FILE              what is said, as far as it is known: lines '<utterance> WORD WORD'
   --min-speech S            least speech of an utterance, seconds
   --seed N                  seed of the draw
   --nj N                    jobs, each of which runs an ffmpeg
@@ -40,5 +42,5 @@ ume stage --dir "$folder" --name "convert-$name" --force "$force" --audio "$corp
 ume stage --dir "$folder" --name "join-$name" --force "$force" --audio "$corpus" \
   --input "$flac/conversion" --output "$flac/conversion.json" "$flac/broken.txt" -- \
   ume convert-voxceleb2 --corpus "$corpus" --output "$flac" --max-broken "$max_broken" --job 0
-"$(dirname "$0")/prepare_speakers.sh" --speakers "$speakers" --dev-speakers "$dev_speakers" \
+"$(dirname "$0")/prepare_speakers.sh" --speakers "$speakers" --texts "$texts" --dev-speakers "$dev_speakers" \
   --min-speech "$min_speech" --seed "$seed" --nj "$nj" --cmd "$cmd" --force "$force" "$flac" "$data"

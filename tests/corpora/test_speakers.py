@@ -195,3 +195,20 @@ def test_draws_are_balanced_and_disjoint(seed: int, dev_speakers: int) -> None:
     assert sorted(sum(drawn.values(), [])) == sorted(sexes)
     women = sum(sexes[speaker] == "F" for speaker in drawn["dev"])
     assert women == (dev_speakers + 1) // 2
+
+
+def test_what_is_known_of_the_words_comes_with_its_utterances(
+    corpus: Path, prepared: Path, tmp_path: Path
+) -> None:
+    known = supervisions(prepared, "train")[0].id
+    texts = tmp_path / "text"
+    texts.write_text(f"{known} SOME WORDS\n")
+    data = prepare(corpus, tmp_path / "data", min_speech=1.0, texts=str(texts))
+    found = {s.id: s.text for part in PARTS for s in supervisions(data, part)}
+    assert {name for name, text in found.items() if text is not None} == {known}
+    assert found[known] == "SOME WORDS"
+    assert (data / "text_train").read_text() == f"{known} SOME WORDS\n"
+    assert read_json(data / "about.json")["parts"]["train"]["num_with_text"] == 1
+    texts.write_text(f"{known} SOME WORDS\nnobody SAYS THIS\n")
+    with pytest.raises(UmeError, match=r"text, line 2: the corpus has no utterance nobody"):
+        prepare(corpus, tmp_path / "data", texts=str(texts))

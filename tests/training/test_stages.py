@@ -103,7 +103,7 @@ def test_content_learns_a_batch_and_the_anchor_holds(singles: Given) -> None:
         stage = stage_of("content", echo, anchor=weight)
         assert (stage.anchor is None) == (weight == 0)
         losses = learn(stage, singles, 180)
-        assert losses["ctc"] < 0.1, losses
+        assert losses["ctc"] < 0.25, losses
         assert ("anchor" in losses) == (weight > 0)
         with torch.no_grad():
             moved[weight] = float((echo.latents(*audio)[0] - first)[mask].square().mean())

@@ -1,4 +1,4 @@
-"""Manifests of a corpus without words, ``[<subset>/]<speaker>/<session>/*.flac``: who, and when."""
+"""Manifests of a corpus of speakers, ``[<subset>/]<speaker>/<session>/*.flac``: who, and when."""
 
 import csv
 from dataclasses import dataclass
@@ -31,6 +31,9 @@ class Config:
     """Folder with lists speakers_train, speakers_dev, speakers_test (any data folder of this
     verb); without it dev's speakers are drawn by seed, test's are those of subsets named test...,
     or drawn too."""
+    texts: Optional[str] = None
+    """What is said, as far as it is known: Kaldi's `text`, lines `<utterance> WORD WORD`, such as
+    `ume pseudo-label` writes; utterances are named <speaker>-<session>-<file>."""
     dev_speakers: int = 100
     """Speakers to draw for dev, as many women as men."""
     test_speakers: int = 100
@@ -51,6 +54,7 @@ def main(config: Config) -> None:
     changed = sorted(set(files) ^ set(found))
     if changed:
         raise UmeError(f"{config.speech} is of other files ({changed[0]}); run {MADE_BY} again")
+    texts = read_texts(config.texts, {file.id for file in files.values()})
     part_of = {speaker: part for part, speakers in lists.items() for speaker in speakers}
     parts: Dict[str, List[Utterance]] = {part: [] for part in lists}
     short = dict.fromkeys(lists, 0)
@@ -62,7 +66,7 @@ def main(config: Config) -> None:
         if sum(end - start for start, end in speech) < config.min_speech:
             short[part] += 1
         else:
-            parts[part].append(utterance(file, sexes[file.speaker], num_samples, speech))
+            parts[part].append(utterance(file, sexes[file.speaker], num_samples, speech, texts))
     for part, utterances in parts.items():
         if not utterances:
             raise UmeError(f"part {part} has no utterance; change its speakers or --min-speech")
@@ -71,6 +75,7 @@ def main(config: Config) -> None:
         "root": str(corpus),
         "seed": config.seed,
         "speakers": config.speakers,
+        "texts": config.texts,
         "min_speech": config.min_speech,
         "too_short": short,
     }
@@ -94,13 +99,34 @@ def choose_speakers(config: Config, files: List[File], sexes: Dict[str, str]) ->
     return draw_lists(subsets, sexes, config.dev_speakers, config.test_speakers, config.seed)
 
 
-def utterance(file: File, gender: str, num_samples: int, speech: List[Any]) -> Utterance:
+def read_texts(path: Optional[str], utterances: Set[str]) -> Dict[str, str]:
+    """Utterance -> words, of Kaldi's ``text``.
+
+    Raises:
+        UmeError: a line is of none of ``utterances``; what it names is not there.
+    """
+    if path is None:
+        return {}
+    texts: Dict[str, str] = {}
+    lines = existing(path, "ume pseudo-label").read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        name, *words = line.split()
+        if name not in utterances:
+            raise UmeError(f"{path}, line {number}: the corpus has no utterance {name}")
+        if words:
+            texts[name] = " ".join(words)
+    return texts
+
+
+def utterance(
+    file: File, gender: str, num_samples: int, speech: List[Any], texts: Dict[str, str]
+) -> Utterance:
     """The utterance in ``file``, trimmed to its speech."""
     return Utterance(
         id=file.id,
         speaker=file.speaker,
         gender=gender,
-        text=None,
+        text=texts.get(file.id),
         path=file.path,
         num_samples=num_samples,
         speech=[(start, end) for start, end in speech],

@@ -67,3 +67,9 @@ def instance_norm(states: Tensor, valid: Tensor) -> Tensor:
     mean = (states * weight).sum(dim=1, keepdim=True)
     variance = ((states - mean).square() * weight).sum(dim=1, keepdim=True)
     return (states - mean) / (variance + 1e-5).sqrt() * valid.unsqueeze(2)
+
+
+def batch_norm(states: Tensor, valid: Tensor) -> Tensor:
+    """``states`` (B, F, D) with mean 0 and deviation 1 over all frames of the batch."""
+    variance, mean = torch.var_mean(states[valid], dim=0, unbiased=False)
+    return (states - mean) / (variance + 1e-5).sqrt() * valid.unsqueeze(2)

@@ -6,7 +6,7 @@ from ume.activity import FRAME_SAMPLES
 from ume.nn.filterbank import STFTFilterbank, rms
 from ume.nn.lengths import num_frames, valid_frames
 from ume.nn.linear import Linear
-from ume.nn.whisper import EncoderLayer
+from ume.nn.rotary import RotaryLayer
 
 KERNEL, STRIDE = 512, 160  # samples of the spectrum's frames
 PER_FRAME = FRAME_SAMPLES // STRIDE  # frames of the spectrum in one of the latents
@@ -30,7 +30,7 @@ class SlotVoices(nn.Module):
         inside = PER_FRAME * self.bank.num_features
         self.hear = Linear(inside, inner)
         self.look = nn.Sequential(nn.LayerNorm(width), Linear(width, inner))
-        self.layers = nn.ModuleList(EncoderLayer(inner, num_heads) for _ in range(num_layers))
+        self.layers = nn.ModuleList(RotaryLayer(inner, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(inner)
         self.output = Linear(inner, inside)
 
@@ -47,7 +47,7 @@ class SlotVoices(nn.Module):
         even = nn.functional.pad(features * within, (0, 0, 0, missing))
         heard = self.hear(even.unflatten(1, (frames, PER_FRAME)).flatten(2))  # (B, F, D')
         x = (heard[:, None] + self.look(latents)).flatten(0, 1)  # (B * K, F, D')
-        keys = mask.repeat_interleave(slots, dim=0)[:, None, None]
+        keys = mask.repeat_interleave(slots, dim=0)
         for layer in self.layers:
             x = layer(x, keys)
         logits = self.output(self.norm(x)).unflatten(2, (PER_FRAME, -1)).flatten(1, 2)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ume.nn.linear import Linear
+from ume.nn.rotary import RotaryLayer
 from ume.nn.whisper import EncoderLayer
 
 
@@ -47,7 +48,7 @@ class SlotSeparator(nn.Module):
         super().__init__()
         self.project = nn.Sequential(nn.LayerNorm(width), Linear(width, inner))
         self.names = nn.Parameter(torch.randn(num_slots, 1, inner))  # (K, 1, D')
-        self.through_time = nn.ModuleList(EncoderLayer(inner, num_heads) for _ in range(num_layers))
+        self.through_time = nn.ModuleList(RotaryLayer(inner, num_heads) for _ in range(num_layers))
         self.among_slots = nn.ModuleList(EncoderLayer(inner, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(inner)
         self.output = Linear(inner, width)
@@ -59,7 +60,7 @@ class SlotSeparator(nn.Module):
         """``latents`` (B, F, D), ``mask`` (B, F) of frames that exist."""
         batch, slots = len(latents), len(self.names)
         x = self.project(latents)[:, None] + self.names  # (B, K, F, D')
-        keys = mask.repeat_interleave(slots, dim=0)[:, None, None]  # (B * K, 1, 1, F)
+        keys = mask.repeat_interleave(slots, dim=0)  # (B * K, F)
         for along, among in zip(self.through_time, self.among_slots):
             x = along(x.flatten(0, 1), keys).unflatten(0, (batch, slots))
             x = x.transpose(1, 2)  # (B, F, K, D')

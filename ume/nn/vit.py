@@ -10,7 +10,7 @@ from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import LogMel
 from ume.nn.lengths import num_frames, spread, valid_frames
 from ume.nn.linear import Linear
-from ume.nn.whisper import EncoderLayer, sinusoids
+from ume.nn.rotary import RotaryLayer
 
 
 @dataclass
@@ -30,7 +30,7 @@ class ViTSize:
 
 
 class ViTEncoder(Encoder):
-    """Patches of all bins of a few log-mel frames, fixed positions, pre-norm Transformer layers."""
+    """Patches of all bins of a few log-mel frames, and Transformer layers with rotary positions."""
 
     def __init__(self, size: ViTSize) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class ViTEncoder(Encoder):
         self.features = LogMel(size.num_mels, "clip", mirror_end=False)
         self.embedding = Linear(size.patch * size.num_mels, size.width)
         self.layers = nn.ModuleList(
-            EncoderLayer(size.width, size.num_heads) for _ in range(size.num_layers)
+            RotaryLayer(size.width, size.num_heads) for _ in range(size.num_layers)
         )
         self.norm = nn.LayerNorm(size.width)
 
@@ -49,10 +49,9 @@ class ViTEncoder(Encoder):
         return self.norm
 
     def embed(self, audio: Tensor, audio_lens: Tensor) -> Tuple[Tensor, Tensor]:
-        """Patches of ``audio`` (B, T) with their positions (B, F, D), and how many (B,)."""
+        """Embedded patches (B, F, D) of ``audio`` (B, T), and how many (B,)."""
         patches, lens = patched(*self.log_mel(audio, audio_lens), self.patch)
-        x = self.embedding(patches)
-        return x + sinusoids(x.shape[1], self.width).to(x), lens
+        return self.embedding(patches), lens
 
     def look(self, x: Tensor, seen: Tensor) -> Tensor:
         """The last layer's output (B, F, D) for patches ``x``, where only ``seen`` (B, F) exist.
@@ -64,7 +63,7 @@ class ViTEncoder(Encoder):
         rows = torch.arange(len(x), device=x.device)[:, None]
         packed, exists = x[rows, index], valid_frames(lens, index.shape[1])  # (B, F', D), (B, F')
         for layer in self.layers:
-            packed = layer(packed, exists[:, None, None])
+            packed = layer(packed, exists, index)
         return spread(self.norm(packed)[exists], seen)
 
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
@@ -76,7 +75,7 @@ class ViTEncoder(Encoder):
     def context(self, lens: Tensor, num_frames: int) -> Tuple[Optional[Tensor]]:
         """See :class:`Encoder`: which keys are valid."""
         valid = valid_frames(lens, num_frames)
-        return (None if bool(valid.all()) else valid[:, None, None, :],)
+        return (None if bool(valid.all()) else valid,)
 
 
 class LogMelEncoder(Encoder):
@@ -120,11 +119,10 @@ class Predictor(nn.Module):
 
     def __init__(self, width: int, inner: int = 256, num_layers: int = 6, num_heads: int = 4):
         super().__init__()
-        self.inner = inner
         self.project = Linear(width, inner)
         self.hidden = nn.Parameter(torch.zeros(inner))
         nn.init.normal_(self.hidden, std=0.02)
-        self.layers = nn.ModuleList(EncoderLayer(inner, num_heads) for _ in range(num_layers))
+        self.layers = nn.ModuleList(RotaryLayer(inner, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(inner)
         self.output = Linear(inner, width)
 
@@ -134,7 +132,6 @@ class Predictor(nn.Module):
         ``seen`` and ``valid`` are (B, F); what is not valid does not exist.
         """
         x = torch.where(seen[..., None], self.project(states), self.hidden)  # (B, F, P)
-        x = x + sinusoids(x.shape[1], self.inner).to(x)
         for layer in self.layers:
-            x = layer(x, valid[:, None, None])
+            x = layer(x, valid)
         return self.output(self.norm(x))

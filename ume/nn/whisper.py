@@ -60,8 +60,11 @@ class Attention(nn.Module):
         self, x: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor] = None
     ) -> Tensor:
         """Attend from ``x`` (B, U, D) to keys and values where ``mask`` (broadcast) is True."""
-        query = self.split(self.query(x)) / math.sqrt(key.shape[-1])
-        scores = query @ key.transpose(2, 3)  # (B, heads, U, F)
+        return self.mix(self.split(self.query(x)), key, value, mask)
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor]) -> Tensor:
+        """The heads' answers joined, (B, U, D); all (B, heads, U or F, D / heads)."""
+        scores = query / math.sqrt(key.shape[-1]) @ key.transpose(2, 3)  # (B, heads, U, F)
         if mask is not None:
             scores += masked(mask, scores.dtype)
         mixed = scores.softmax(dim=-1) @ value

@@ -10,7 +10,7 @@ from ume.losses.jepa import collapse, draw_hidden, momentum_at, prediction_loss,
 from ume.metrics.results import Average, Ratio
 from ume.models.echo import Echo
 from ume.nn.lengths import valid_frames
-from ume.nn.norm import instance_norm
+from ume.nn.norm import batch_norm, instance_norm
 from ume.nn.vit import Predictor, ViTEncoder
 from ume.training.stages.stage import Given, Stage, StageConfig, frozen
 
@@ -26,6 +26,8 @@ class JepaStage(Stage):
         super().__init__(echo, config, num_speakers, precision)
         if not isinstance(echo.encoder, ViTEncoder):
             raise UmeError("stage jepa trains an encoder of kind vit; leave it out for the others")
+        if config.targets not in ("batch", "clip"):
+            raise UmeError(f"learn.targets is {config.targets!r}; give batch or clip")
         self.aids["teacher"] = frozen(echo.encoder)
         self.aids["predictor"] = Predictor(
             echo.encoder.width, config.predictor_width, config.predictor_layers
@@ -42,7 +44,8 @@ class JepaStage(Stage):
         guesses = self.aids["predictor"](student.look(x, seen), seen, valid)
         with torch.no_grad():
             taught = self.aids["teacher"](batch.audio, batch.audio_lens).layers[-1]
-        targets = instance_norm(taught.float(), valid)
+        normalise = {"batch": batch_norm, "clip": instance_norm}[self.config.targets]
+        targets = normalise(taught.float(), valid)
         return {"prediction": prediction_loss(guesses.float(), targets, hidden)}
 
     def figures(self, given: Given) -> Dict[str, Ratio]:

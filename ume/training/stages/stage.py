@@ -26,6 +26,9 @@ class StageConfig:
     each reader), speaker, back (the latents, made of both subspaces), commitment; speakers:
     arcface; slots: latent, null, existence, activity, separation. Of all but jepa: anchor, the
     distance of the encoder's latents to those it had before the stage."""
+    targets: str = "batch"
+    """jepa: over what the teacher's states are normalised, `batch` or `clip`; the latter takes out
+    what stays the same in a clip, its speaker above all"""
     predictor_width: int = 256
     """jepa: width of the predictor's layers"""
     predictor_layers: int = 6
