@@ -48,6 +48,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "segment": ("ume.inference.segment", "posteriors -> who spoke when; closes the folder"),
     "decode": ("ume.decoding.decode", "CTC log-probabilities -> words"),
     "tune-decoding": ("ume.decoding.tune", "choose blank penalty and scales of decoding on dev"),
+    "pseudo-label": ("ume.inference.pseudo_label", "what Whisper hears, for texts to learn from"),
     "cascade": ("ume.inference.cascade", "Whisper's own decoder on separated voices"),
     "score": ("ume.scoring.score", "hypothesis folder -> scores"),
     "compare": ("ume.scoring.compare", "differences between experiments, with paired intervals"),

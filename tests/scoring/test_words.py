@@ -102,6 +102,6 @@ def test_no_reference_words() -> None:
 
 @pytest.mark.parametrize("word", ["*"])
 def test_the_mark_is_no_word(word: str) -> None:
-    from ume.scoring.text import normalise
+    from ume.corpora.text import normalise
 
     assert normalise(word) == ""

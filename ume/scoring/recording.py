@@ -6,6 +6,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 from lhotse.cut import Cut
 
+from ume.corpora.text import normalise
 from ume.dataset.batch import Example
 from ume.dataset.mixtures import load_example
 from ume.errors import UmeError
@@ -21,7 +22,6 @@ from ume.scoring.hypothesis import Hypothesis
 from ume.scoring.quality import UNITS
 from ume.scoring.reference import Reference, activity
 from ume.scoring.separation import gate, labels_agree, score_separation
-from ume.scoring.text import normalise
 from ume.scoring.timed import Utterance, tcp_errors, timed
 from ume.scoring.words import Transcript, permutation_errors, score_words
 

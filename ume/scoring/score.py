@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, List
 
 import torch
 
+from ume.corpora.text import NORMALISER
 from ume.dataset.mixtures import read_cuts
 from ume.errors import UmeError
 from ume.files import write_json, write_text
@@ -32,7 +33,6 @@ from ume.scoring.recording import COLLARS, DIGITS, RecordingScore, Task
 from ume.scoring.reference import activity_origin
 from ume.scoring.separation import MIN_OVERLAP
 from ume.scoring.shards import Shard, make_key, make_shards, remove_shards
-from ume.scoring.text import NORMALISER
 from ume.scoring.timed import TCP_COLLAR, stm
 
 CONTROLS = ("sources", "mixture")

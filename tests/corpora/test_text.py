@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ume.scoring.text import normalise, spell
+from ume.corpora.text import normalise, spell
 
 
 @given(st.text())

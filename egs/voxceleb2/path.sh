@@ -1,0 +1,3 @@
+# The environment of this recipe: that of the whole project.
+# shellcheck shell=bash
+. "$(dirname "${BASH_SOURCE[0]}")/../../path.sh"

@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# Echo on VoxCeleb2, or any corpus of speakers: from audio as it lies on disk to measured stages.
+set -euo pipefail
+
+stage=0
+stop_stage=12
+voxceleb2=
+flac=
+speakers=
+texts=
+dev_speakers=100
+test_speakers=100
+min_speech=2
+conversations="train=20000 dev=200 test=300"
+conversation_conf=
+token_type=char
+vocab_size=500
+conf=conf
+steps=
+compare=
+whisper=auto
+torchrun=
+data=
+exp=
+seed=0
+nj=4
+title=
+publish=
+force=false
+help_message="usage: ./run.sh --voxceleb2 DIR | --flac DIR [options]
+Corpus:
+  --voxceleb2 DIR           VoxCeleb2 as it lies on disk: dev/aac, test/aac, vox2_meta.csv
+  --flac DIR                or any corpus [subset/]speaker/session/*.flac of 16 kHz
+  --speakers DIR            lists speakers_train, speakers_dev, speakers_test; without it dev (and
+                            test, where the corpus has none) is drawn:
+  --dev-speakers N --test-speakers N
+  --texts FILE              what is said, lines '<utterance> WORD WORD'; 'whisper': as Whisper
+                            hears it; without it nothing is learned about content
+  --min-speech S            least speech of an utterance, seconds
+Conversations (1 to 4 speakers who take turns):
+  --conversations 'PART=N ...'
+  --conversation-conf FILE  turns, pauses, overlaps, levels
+Tokens:
+  --token-type char|bpe --vocab-size N
+Model and training:
+  --conf DIR                model.yaml, and a file for each stage of training (conf, conf/small)
+  --steps N                 updates of every stage, instead of the config's
+  --compare 'NAME ...'      trained and measured as well: no-anchor, no-factors; and the same heads
+                            on an encoder that is not trained: random, log-mel, whisper
+  --whisper W               Whisper's weights for that, and for texts: 'auto', a file or a folder
+  --torchrun 'OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=8
+  --seed N                  of speakers, conversations, weights and batches
+Run:
+  --stage N --stop-stage N  first and last stage
+     0 environment   1 corpus   2 conversations   3 lang folder   4 jepa   5 content   6 factors
+     7 speakers   8 slots   9 comparisons   10 diarization: VBx and the whole stack
+     11 measures of every stage   12 plots and RESULTS.md
+  --data DIR --exp DIR      where to write; defaults: data, exp/echo
+  --nj N                    jobs of preparation and inference
+  --title TEXT              title of the results
+  --publish FILE            copy the tables to this file, into the section of that title
+  --force true              redo what is done
+Paths are relative to where you are. What is done and unchanged is skipped."
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$recipe/utils/parse_options.sh"
+[[ $# -eq 0 ]] || die "unexpected argument '$1'; --help lists the options"
+for value in "$stage" "$stop_stage"; do
+  [[ $value =~ ^([0-9]|1[012])$ ]] || die "there is no stage '$value'; stages are 0 to 12 (see --help)"
+done
+[[ -n $voxceleb2 || -n $flac ]] || die "give --voxceleb2 or --flac, a corpus's folder"
+[[ -z $voxceleb2 || -z $flac ]] || die "give one of --voxceleb2 and --flac, not both"
+for name in $compare; do
+  [[ $name =~ ^(no-anchor|no-factors|random|log-mel|whisper)$ ]] ||
+    die "option --compare: there is no '$name' (see --help)"
+done
+[[ $conf != conf && $conf != conf/* ]] || conf=$recipe/$conf
+[[ -z $texts || $texts == whisper ]] || texts=$(realpath -m -- "$texts")
+for name in voxceleb2 flac speakers conversation_conf conf data exp publish; do
+  [[ -z ${!name} ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
+done
+cd "$recipe"
+
+if ((stage <= 0 && stop_stage >= 0)); then
+  log "stage 0: environment"
+  utils/setup.sh
+fi
+. ./path.sh
+. ./cmd.sh
+
+data=${data:-data}
+exp=${exp:-exp/echo}
+corpus=$data/speakers
+mix=$data/conversations
+lang=$data/lang_$token_type
+[[ $token_type == char ]] || lang+=_$vocab_size
+[[ -n $texts ]] || lang=
+
+# prepare TEXTS: the data folder of the corpus, with the words in TEXTS.
+prepare() {
+  local options=(--texts "$1" --speakers "$speakers" --dev-speakers "$dev_speakers"
+    --min-speech "$min_speech" --seed "$seed" --nj "$nj" --force "$force")
+  if [[ -n $voxceleb2 ]]; then
+    local/prepare_voxceleb2.sh "${options[@]}" "$voxceleb2" "$data/flac" "$corpus"
+  else
+    local/prepare_speakers.sh "${options[@]}" --test-speakers "$test_speakers" "$flac" "$corpus"
+  fi
+}
+
+if ((stage <= 1 && stop_stage >= 1)); then
+  log "stage 1: corpus"
+  if [[ $texts != whisper ]]; then
+    prepare "$texts"
+  else
+    prepare ""
+    steps/pseudo_label.sh --whisper "$whisper" --nj "$nj" --force "$force" \
+      "$corpus" "$data/pseudo_labels"
+    prepare "$data/pseudo_labels/text"
+  fi
+fi
+
+if ((stage <= 2 && stop_stage >= 2)); then
+  log "stage 2: conversations"
+  steps/simulate_conversations.sh --mixtures "$conversations" --conf "$conversation_conf" \
+    --seed "$seed" --nj "$nj" --force "$force" "$corpus" "$mix"
+fi
+
+if ((stage <= 3 && stop_stage >= 3)) && [[ -n $lang ]]; then
+  log "stage 3: lang folder"
+  steps/prepare_lang.sh --type "$token_type" --vocab-size "$vocab_size" --force "$force" \
+    "$corpus/text_train" "$lang"
+fi
+
+# train FOLDER STAGE BEFORE [OVERLAYS [WEIGHTS]]: a stage of training, from the experiment BEFORE.
+train() {
+  local folders=("$corpus") tokens=
+  [[ $2 != jepa ]] || folders=("$corpus" "$mix")
+  [[ $2 != slots ]] || folders=("$mix")
+  [[ $2 != content && $2 != factors ]] || tokens=$lang
+  steps/train_echo.sh --conf "$conf/model.yaml" --overlay "$conf/$2.yaml${4:+,$4}" \
+    --initialize-from "$3" --encoder-weights "${5:-}" --lang "$tokens" --steps "$steps" \
+    --seed "$seed" --torchrun "$torchrun" --force "$force" "$2" "$1" "${folders[@]}"
+}
+
+# The stages that the corpus allows, in order; each starts from the one before.
+declare -A number=([jepa]=4 [content]=5 [factors]=6 [speakers]=7 [slots]=8)
+names=(jepa content factors speakers slots)
+[[ -n $lang ]] || names=(jepa factors speakers slots)
+before=
+for name in "${names[@]}"; do
+  if ((stage <= number[$name] && stop_stage >= number[$name])); then
+    log "stage ${number[$name]}: $name"
+    train "$exp/$name" "$name" "$before"
+  fi
+  before=$exp/$name
+done
+
+# compare NAME: train what --compare asks for, in $exp/NAME/<stage>.
+compare() {
+  local overlays=conf/overlays folder=$exp/$1 before weights overlay name
+  before="" weights=""
+  case $1 in
+  no-anchor) train "$folder/content" content "$exp/jepa" "$overlays/no_anchor.yaml" ;;
+  no-factors) train "$folder/speakers" speakers "$exp/content" ;;
+  *)
+    overlay=$overlays/frozen.yaml
+    [[ $1 == random ]] || overlay+=,$overlays/${1/-/_}.yaml
+    [[ $1 != whisper ]] || weights=$whisper
+    for name in "${names[@]}"; do
+      [[ $name != jepa ]] || continue
+      train "$folder/$name" "$name" "$before" "$overlay" "$weights"
+      before=$folder/$name weights=
+    done
+    ;;
+  esac
+}
+
+if ((stage <= 9 && stop_stage >= 9)) && [[ -n $compare ]]; then
+  log "stage 9: comparisons"
+  for name in $compare; do
+    compare "$name"
+  done
+fi

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Write what Whisper hears in the utterances of a data folder, for local/prepare_speakers.sh --texts.
+set -euo pipefail
+
+whisper=auto
+nj=2
+num_threads=1
+cmd=${decode_cmd:-run.py}
+force=false
+help_message="usage: steps/pseudo_label.sh [options] <data folder> <output folder>
+  --whisper W               its weights: 'auto', a folder or a file
+  --nj N                    jobs
+  --num-threads N           threads of each
+  --cmd LAUNCHER            \$decode_cmd
+  --force true              redo what is done
+Writes <output folder>/text, lines '<utterance> WORD WORD'."
+. "$(dirname "$0")/../utils/parse_options.sh"
+[[ $# -eq 2 ]] || die "expected <data folder> <output folder>; see --help"
+data=$1 output=$2
+read -ra launcher <<<"$cmd"
+label=(ume pseudo-label --data "$data" --output "$output")
+
+folder=$(dirname "$output") name=$(basename "$output")
+# The words do not depend on those that the data folder has got in the meantime.
+ume stage --dir "$folder" --name "$name" --force "$force" \
+  --made-by "local/prepare_voxceleb2.sh or local/prepare_speakers.sh" \
+  --input "$data"/recordings_*.jsonl.gz --output "$output" -- \
+  "${launcher[@]}" JOB=1:"$nj" "$folder/log/$name.JOB.log" \
+  "${label[@]}" --whisper "$whisper" --num-threads "$num_threads" --job JOB --num-jobs "$nj"
+ume stage --dir "$folder" --name "join-$name" --force "$force" \
+  --input "$output"/*.json --output "$output/text" -- "${label[@]}" --job 0

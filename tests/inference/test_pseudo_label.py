@@ -1,0 +1,44 @@
+"""Pseudo-labels: jobs, normalisation and silence with a stand-in for Whisper."""
+
+from pathlib import Path
+from typing import List
+
+import numpy as np
+import pytest
+
+from ume.errors import UmeError
+from ume.inference import pseudo_label
+from ume.inference.pseudo_label import Config, main
+
+
+class Measure:
+    """Says how long an utterance is, and nothing of the shortest."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def __call__(self, voices: List[np.ndarray]) -> List[str]:
+        return ["" if len(v) < 34000 else f"it's {len(v) // 160} frames." for v in voices]
+
+
+def label(data: Path, output: Path, num_jobs: int) -> str:
+    for job in (*range(1, num_jobs + 1), 0):
+        main(Config(str(data), str(output), job=job, num_jobs=num_jobs))
+    return (output / "text").read_text()
+
+
+def test_words_are_normalised_and_the_same_for_any_number_of_jobs(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(pseudo_label, "Transcriber", Measure)
+    one, three = (label(data, tmp_path / str(jobs), jobs) for jobs in (1, 3))
+    assert one == three
+    lines = dict(line.split(" ", 1) for line in one.splitlines())
+    assert 0 < len(lines) < 36 and "101-7-0002" in lines
+    assert lines["101-7-0002"] == "IT'S TWO HUNDRED EIGHTY FIVE FRAMES"
+    assert list(lines) == sorted(lines)
+
+
+def test_a_corpus_without_a_word_is_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(pseudo_label, "Transcriber", Measure)
+    monkeypatch.setattr(Measure, "__call__", lambda self, voices: ["..."] * len(voices))
+    with pytest.raises(UmeError, match="hears no words"):
+        label(data, tmp_path, 1)
