@@ -1,6 +1,9 @@
 """Training Echo's stages: one after the other, killed and resumed, and what is refused."""
 
+import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,3 +157,17 @@ def test_words_are_needed_for_content_and_stages_are_not_repeated(data, conversa
         main(again)
     with pytest.raises(UmeError, match="has no such part|does not exist|missing"):
         main(config("jepa", tmp_path / "none", tmp_path / "nothing"))
+
+
+def test_two_processes_train_a_stage_together(data, tmp_path):
+    given = config("jepa", tmp_path / "exp", data)
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(dataclasses.asdict(given)))
+    command = ["torchrun", "--standalone", "--nproc_per_node=2", "-m", "ume", "train-echo"]
+    command = [sys.executable, "-m", "ume", *command, "--config", str(path)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    record = read_json(tmp_path / "exp" / "train.json")
+    assert record["processes"] == 2 and record["steps"] == 4
+    state = load_checkpoint(tmp_path / "exp" / "checkpoint-4.pt")
+    assert len(state["rng"]) == 2 and state["aids"]

@@ -121,14 +121,13 @@ class LossOfBatch(nn.Module):
         return heard.unflatten(0, (-1, speakers))
 
 
-class UMETask(Task):
+class UMETask(Task[Config]):
     """All heads of UME, on mixtures."""
 
     memory_hint = "lower --max_duration, or set --model.encoder.checkpointing true"
 
     def __init__(self, config: Config, processes: Processes) -> None:
         super().__init__(config)
-        self.options = config
         self.tokenizer = Tokenizer(config.lang)
         self.model: UME = UME(config.model)
         self.encoder_hash = ""
@@ -171,7 +170,7 @@ class UMETask(Task):
 
     def groups(self) -> List[Dict[str, Any]]:
         """See :class:`Task`."""
-        config = self.options
+        config = self.config
         foundation = config.model.asr.foundation_decoder
         pretrained = ("encoder.", "asr.decoder.") if foundation else ("encoder.",)
         return parameter_groups(
@@ -184,22 +183,22 @@ class UMETask(Task):
         """See :class:`Task`: the batch, its tokens, and the truth as a guide."""
         tokens = encode_texts(batch, self.tokenizer)
         if kind == "sources":
-            heard = leaky_sources(batch, step / self.options.asr_steps)
+            heard = leaky_sources(batch, step / self.config.asr_steps)
             return replace(batch, sources=heard), tokens, None
-        worded = kind == "whole" or self.options.model.loss.distillation > 0
+        worded = kind == "whole" or self.config.model.loss.distillation > 0
         if worded and self.guides(step):
             return batch, tokens, Guide(leaky_sources(batch), batch.activity)
         return batch, tokens, None
 
     def guides(self, step: int) -> bool:
         """Draw whether the recogniser of ``step`` is shown the true sources."""
-        done = step - self.options.asr_steps
-        return bool(torch.rand(()) * self.options.guide_steps > done)
+        done = step - self.config.asr_steps
+        return bool(torch.rand(()) * self.config.guide_steps > done)
 
     @cached_property
     def valid(self) -> List[MixtureBatch]:
         """The mixtures to validate on."""
-        config = self.options
+        config = self.config
         return valid_batches(
             config.data,
             config.valid_mode,
@@ -219,7 +218,7 @@ class UMETask(Task):
 
     def rate(self, step: int) -> float:
         """See :class:`Task`: sources first, then mixtures, each with warm-up and decay."""
-        config = self.options
+        config = self.config
         asr_steps = min(config.asr_steps, config.steps)
         if step < asr_steps:
             return rate_at(step, asr_steps, config.warmup)

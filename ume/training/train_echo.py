@@ -98,14 +98,14 @@ class EchoData(PlannedData):
         return list(self.plans)[-1 if step >= self.tuned_from else 0]
 
 
-class EchoTask(Task):
+class EchoTask(Task[Config]):
     """One stage."""
 
     betas = (0.9, 0.95)
 
     def __init__(self, config: Config, processes: Processes) -> None:
         super().__init__(config)
-        self.options, self.device = config, processes.device
+        self.device = processes.device
         self.tokenizer = None if config.lang is None else Tokenizer(config.lang)
         self.model: Echo = starting_model(config)
         self.model.encoder.specaugment = SpecAugment(config.specaugment)
@@ -123,29 +123,29 @@ class EchoTask(Task):
 
     def groups(self) -> List[Dict[str, Any]]:
         """See :class:`Task`."""
-        config = self.options
+        config = self.config
         return parameter_groups(
             self.stage, config.encoder_rate, config.rate, config.weight_decay, ("echo.encoder.",)
         )
 
     def inputs(self, kind: str, batch: MixtureBatch, step: int) -> Tuple[Given]:
         """See :class:`Task`."""
-        return (self.given(batch, step / self.options.steps),)
+        return (self.given(batch, step / self.config.steps),)
 
     def given(self, batch: MixtureBatch, progress: float) -> Given:
         """A batch with its tokens and the numbers of its speakers; 0 for those of dev."""
         numbers = [self.speakers.get(names[0], 0) for names in batch.speakers]
-        tokens = encode_texts(batch, self.tokenizer if self.options.stage in WORDED else None)
+        tokens = encode_texts(batch, self.tokenizer if self.config.stage in WORDED else None)
         return Given(batch, tokens, torch.tensor(numbers, device=batch.audio.device), progress)
 
     def updated(self, step: int) -> None:
         """See :class:`Task`."""
-        self.stage.updated(step / self.options.steps)
+        self.stage.updated(step / self.config.steps)
 
     @cached_property
     def valid(self) -> List[MixtureBatch]:
         """Cuts of dev, spread over its speakers, each from its start to at most the crop's end."""
-        config = self.options
+        config = self.config
         cuts = read_folders(config, "dev")
         chosen = [cuts[i] for i in spread_evenly(len(cuts), config.valid_cuts)]
         if config.crop is not None:
@@ -162,11 +162,11 @@ class EchoTask(Task):
         sums: Dict[str, float] = {}
         figures: Dict[str, Ratio] = {}
         with torch.random.fork_rng(devices=[] if self.device.type == "cpu" else [self.device]):
-            torch.manual_seed(self.options.seed)
+            torch.manual_seed(self.config.seed)
             for batch in self.valid:
                 given = self.given(batch.to(self.device), 0.0)
-                if self.options.stage != "speakers":  # dev's are not among the classes
-                    total, loss = self.stage(self.options.stage, given)
+                if self.config.stage != "speakers":  # dev's are not among the classes
+                    total, loss = self.stage(self.config.stage, given)
                     for name, value in {"loss": total, **loss.tasks}.items():
                         sums[name] = sums.get(name, 0.0) + float(value) / len(self.valid)
                 for name, ratio in self.stage.figures(given).items():

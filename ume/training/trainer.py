@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Protocol, Tuple
+from typing import Any, Callable, Dict, Generic, Iterator, List, Protocol, Tuple, TypeVar
 
 import torch
 import yaml
@@ -96,6 +96,8 @@ class RunConfig:
     """Threads of the arithmetic; 0: as many as there are cores."""
 
 
+C = TypeVar("C", bound=RunConfig)
+
 MOST_SKIPPED = 20  # updates in a row; a run that never has a finite gradient is broken
 HIGHER_IS_BETTER = ("si_sdri", "accuracy")  # of the figures of validation
 
@@ -116,7 +118,7 @@ class Stream(Protocol):
         """Go on from :meth:`state_dict`."""
 
 
-class Task(ABC):
+class Task(ABC, Generic[C]):
     """What a run trains.
 
     Attributes:
@@ -136,7 +138,7 @@ class Task(ABC):
     betas = (0.9, 0.98)
     memory_hint = "lower --max_duration"
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: C) -> None:
         self.config = config
 
     @abstractmethod
@@ -186,7 +188,7 @@ class Trainer:
         self,
         config: RunConfig,
         processes: Processes,
-        make_task: Callable[[Processes], Task],
+        make_task: Callable[[Processes], Task[Any]],
     ) -> None:
         self.config, self.processes = config, processes
         self.folder = Path(config.exp)
@@ -461,7 +463,7 @@ def check_same_run(config: RunConfig, folder: Path) -> None:
         )
 
 
-def train(config: RunConfig, make_task: Callable[[Processes], Task]) -> None:
+def train(config: RunConfig, make_task: Callable[[Processes], Task[Any]]) -> None:
     """Train, or go on with, ``config.exp``."""
     check(config)
     folder = Path(config.exp)
@@ -478,7 +480,7 @@ def run(
     config: RunConfig,
     folder: Path,
     processes: Processes,
-    make_task: Callable[[Processes], Task],
+    make_task: Callable[[Processes], Task[Any]],
 ) -> None:
     """Train in a folder that nobody else writes to."""
     if processes.first:
