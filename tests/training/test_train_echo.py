@@ -160,7 +160,7 @@ def test_words_are_needed_for_content_and_stages_are_not_repeated(data, conversa
 
 
 def test_two_processes_train_a_stage_together(data, tmp_path):
-    given = config("jepa", tmp_path / "exp", data)
+    given = config("factors", tmp_path / "exp", data)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(dataclasses.asdict(given)))
     command = ["torchrun", "--standalone", "--nproc_per_node=2", "-m", "ume", "train-echo"]

@@ -4,7 +4,7 @@ import math
 from typing import List, NamedTuple, Optional
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 DECAY = 0.99
 DEAD = 0.03  # uses a batch, as a running mean, below which an entry is put elsewhere
@@ -46,7 +46,7 @@ class Codebook(nn.Module):
         self.register_buffer("entries", torch.randn(size, width))
         self.register_buffer("counts", torch.ones(size))
         self.register_buffer("sums", self.entries.clone())
-        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("begun", torch.zeros((), dtype=torch.uint8))  # gloo has no bool
 
     def codes(self, vectors: Tensor) -> Tensor:
         """The nearest entry (N,) of each of ``vectors`` (N, D)."""
@@ -57,8 +57,11 @@ class Codebook(nn.Module):
     def learn(self, vectors: Tensor, codes: Tensor) -> None:
         """Move the entries towards ``vectors`` (N, D) that have ``codes`` (N,)."""
         chosen = nn.functional.one_hot(codes, self.size).to(vectors)  # (N, V)
-        self.counts.lerp_(chosen.sum(dim=0), 1 - DECAY)
-        self.sums.lerp_(chosen.T @ vectors, 1 - DECAY)
+        for mean, new in ((self.counts, chosen.sum(dim=0)), (self.sums, chosen.T @ vectors)):
+            if distributed.is_initialized():
+                distributed.all_reduce(new)
+                new /= distributed.get_world_size()
+            mean.lerp_(new, 1 - DECAY)
         self.entries.copy_(self.sums / self.counts.clamp(min=1e-5)[:, None])
         self.place(vectors, self.counts < DEAD * len(vectors) / self.size)
 
