@@ -69,7 +69,7 @@ def learn(stage: Stage, data: Given, steps: int, rate: float = 2e-3) -> Dict[str
     stage.train()
     optimizer = torch.optim.Adam([p for p in stage.parameters() if p.requires_grad], rate)
     for step in range(steps):
-        total, loss = stage("all", data)
+        total, loss = stage("all", data._replace(progress=max(data.progress, step / steps)))
         if step == 0:
             before = float(total)
         optimizer.zero_grad()
