@@ -51,6 +51,8 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "pseudo-label": ("ume.inference.pseudo_label", "what Whisper hears, for texts to learn from"),
     "cascade": ("ume.inference.cascade", "Whisper's own decoder on separated voices"),
     "score": ("ume.scoring.score", "hypothesis folder -> scores"),
+    "align-tokens": ("ume.decoding.align_tokens", "forced alignment of texts by a model of Echo"),
+    "measure-echo": ("ume.scoring.measure_echo", "probes, token errors, slots of a stage of Echo"),
     "compare": ("ume.scoring.compare", "differences between experiments, with paired intervals"),
     "compare-trainings": ("ume.report.trainings", "courses of training runs: which diverged"),
     "plot": ("ume.report.plot", "timelines, spectrograms, layer weights, learning curves"),

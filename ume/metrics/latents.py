@@ -51,8 +51,8 @@ def latent_si_sdr(estimates: Tensor, sources: Tensor, mean: Tensor) -> Tensor:
     return si_sdr(first, second)
 
 
-def knn_top1(known: Tensor, classes: Tensor, asked: Tensor, truth: Tensor, k: int = 5) -> float:
-    """Share of ``asked`` (M, D) whose class the ``k`` nearest of ``known`` (N, D) tell.
+def knn_right(known: Tensor, classes: Tensor, asked: Tensor, truth: Tensor, k: int = 5) -> Tensor:
+    """Whether the ``k`` nearest of ``known`` (N, D) tell the classes of ``asked`` (M, D): (M,).
 
     By cosine; of classes (N,) that come equally often among the nearest, the one of the nearest
     counts. ``truth`` (M,) are the right classes.
@@ -62,4 +62,4 @@ def knn_top1(known: Tensor, classes: Tensor, asked: Tensor, truth: Tensor, k: in
     count = (votes[:, :, None] == votes[:, None]).sum(dim=2).to(near.values.dtype)
     first = torch.arange(votes.shape[1], 0, -1, device=votes.device) / (2 * votes.shape[1])
     told = votes.gather(1, (count + first).argmax(dim=1, keepdim=True))[:, 0]
-    return float((told == truth).double().mean())
+    return told == truth

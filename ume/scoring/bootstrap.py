@@ -15,8 +15,8 @@ CONFIDENCE = 95  # percent
 
 
 def interval(
-    numerators: Sequence[float],
-    denominators: Sequence[float],
+    numerators: Numbers,
+    denominators: Numbers,
     groups: Sequence[str],
     seed: int = SEED,
 ) -> Optional[Tuple[float, float]]:

@@ -1,0 +1,92 @@
+"""Measure a stage of Echo: probes, token errors, slots, each beside chance (docs/echo.md)."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import List, Optional
+
+import torch
+from tqdm import tqdm
+
+from ume.dataset.loader import MixtureDataset, eval_batches, load, make_eval_loader
+from ume.dataset.mixtures import read_cuts
+from ume.dataset.tokenizer import Tokenizer
+from ume.dataset.utterances import utterance_cuts
+from ume.files import existing, read_json, sha256, write_json
+from ume.models.files import load_echo
+from ume.scoring.measure_slots import Conversations, slot_measures
+from ume.scoring.measure_utterances import Utterances
+from ume.scoring.probes import Measure
+from ume.training.data import cuts_path
+
+
+@dataclass
+class Config:
+    """Options of ``ume measure-echo``."""
+
+    model: str
+    """Experiment folder of a stage of Echo."""
+    output: str
+    """JSON to write."""
+    data: Optional[str] = None
+    """Data folder, for what is measured on utterances."""
+    mixtures: Optional[str] = None
+    """Mixture folder, for what is measured on slots; its cuts of `mode`."""
+    part: str = "test"
+    """Part of both."""
+    mode: str = "part"
+    """Mixture mode."""
+    alignment: Optional[str] = None
+    """Alignment of the utterances' tokens (`ume align-tokens`); without it contents are not
+    probed."""
+    window: float = 6.0
+    """Seconds of a mixture that are measured at once: what slots were trained on."""
+    seeds: int = 3
+    """Evaluation seeds: which utterances, frames and windows are drawn."""
+    num_threads: int = 0
+    """Threads of the arithmetic; 0: torch's choice."""
+
+
+@torch.no_grad()
+def main(config: Config) -> None:
+    """Write the measures of a model."""
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    echo = load_echo(config.model)
+    measures: List[Measure] = []
+    centre = None
+    if config.data is not None:
+        cuts = utterance_cuts(config.data, config.part)
+        alignment = {} if config.alignment is None else read_json(existing(config.alignment))
+        heard = Utterances(echo, tokenizer_of(config.model), alignment)
+        batches = make_eval_loader(sorted(cuts, key=lambda cut: (cut.duration, cut.id)), 60.0)
+        for batch in tqdm(batches, desc="utterances", mininterval=5):
+            heard.add(batch)
+        measures += heard.measures(config.seeds)
+        centre = heard.sums[0] / heard.sums[1]
+    if config.mixtures is not None and "slots" in echo.config.stages:
+        mixtures = read_cuts(cuts_path(config.mixtures, config.part, config.mode))
+        seeds = []
+        for seed in range(config.seeds):
+            dataset = MixtureDataset(mixtures, config.window, seed)
+            dataset.num_speakers = echo.config.slots.num_slots
+            found = Conversations(echo, centre)
+            order = [(0, batch) for batch in eval_batches(mixtures, 8 * config.window)]
+            for batch in tqdm(load(dataset, order, 0), desc="windows", total=len(order)):
+                found.add(batch)
+            seeds.append(found)
+        measures += slot_measures(seeds, config.window)
+    write_json(Path(config.output), {
+        "model": config.model,
+        "model_sha256": sha256(Path(config.model) / "model.safetensors"),
+        "stages": echo.config.stages,
+        "parameters": sum(p.numel() for p in echo.parameters()),
+        "encoder_parameters": sum(p.numel() for p in echo.encoder.parameters()),
+        "part": config.part,
+        "seeds": config.seeds,
+        "measures": [asdict(measure) for measure in measures],
+    })  # fmt: skip
+
+
+def tokenizer_of(model: str) -> Optional[Tokenizer]:
+    """The tokens of a model, if it knows any."""
+    return Tokenizer(model) if (Path(model) / "bpe.model").exists() else None
