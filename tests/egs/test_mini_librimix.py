@@ -149,7 +149,7 @@ def test_results_has_every_figure(recipe: Recipe) -> None:
     planned = [
         f"DER, collar {collar} s | {row}"
         for collar in ("0", "0.25")
-        for row in ("hypothesis", "all-speak", "all-silent")
+        for row in ("hypothesis", "all-speak", "one speaker", "all-silent")
     ] + [
         f"SI-SDRi, {place} | {row}"
         for place in ("whole signal", "overlapped samples")

@@ -54,9 +54,10 @@ def test_trivial_hypotheses() -> None:
     reference = {"a": [(0.0, 1.0)], "b": [(0.0, 4.0)]}
     rows = {
         name: score_diarization(reference, speech, 4.0, 0.0)
-        for name, speech in trivial_hypotheses(["a", "b"], 4.0).items()
+        for name, speech in trivial_hypotheses(reference, 4.0).items()
     }
     assert rows["all-speak"] == DiarizationErrors(false_alarm=3.0, total=5.0)
+    assert rows["one speaker"] == DiarizationErrors(miss=1.0, total=5.0)
     assert rows["all-silent"] == DiarizationErrors(miss=5.0, total=5.0)
 
 

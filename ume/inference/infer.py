@@ -4,22 +4,19 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, Sequence
+from typing import Iterable, Sequence
 
-import numpy as np
 import torch
 from lhotse.cut import Cut
-from safetensors.torch import save
-from torch import Tensor
 from tqdm import tqdm
 
-from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, SAMPLING_RATE
-from ume.audio import resample, write_flac
+from ume.activity import FRAME_SAMPLES
 from ume.dataset.batch import MixtureBatch
 from ume.errors import UmeError
-from ume.files import sha256, write_bytes, write_json
+from ume.files import write_json
 from ume.inference.align import CORRELATED, TIED, align_heads
 from ume.inference.data import job_batches
+from ume.inference.shard import Shard, reduced, write_voices
 from ume.models.files import load_model
 from ume.models.ume import UME
 from ume.nn.lengths import num_frames
@@ -52,34 +49,6 @@ class Config:
     """This job, from 1."""
     num_jobs: int = 1
     """Jobs in all; job j takes every num_jobs-th batch, so the results do not depend on it."""
-
-
-class Shard:
-    """What one job collects before it is written."""
-
-    def __init__(self, activity_shift: float, rates: Dict[str, int]) -> None:
-        self.activity_shift = activity_shift  # seconds
-        self.rates = rates  # Hz, of the mixtures and so of their voices
-        self.posteriors: Dict[str, Tensor] = {}
-        self.ctc: Dict[str, Tensor] = {}
-        self.states: Dict[str, Tensor] = {}  # for an attention decoder
-        self.num_samples: Dict[str, int] = {}
-
-    def write(self, config: Config) -> None:
-        """Write tensors, then the job's part of ``meta.json``."""
-        for kind, tensors, shift in (
-            ("posteriors", self.posteriors, self.activity_shift),
-            ("ctc", self.ctc, FRAME_SHIFT),
-            ("states", self.states, FRAME_SHIFT),
-        ):
-            metadata = {"frame_shift": str(shift)}
-            path = Path(config.hyp) / kind / f"{config.job}.safetensors"
-            if tensors:
-                write_bytes(path, save(tensors, metadata))
-            else:  # a job without a share; an earlier run's may have had one
-                path.unlink(missing_ok=True)
-        size = sum(value.numel() * value.element_size() for value in self.ctc.values())
-        print(f"{len(self.num_samples)} recordings, {size / 1e6:.0f} MB of log-probabilities")
 
 
 @torch.no_grad()
@@ -121,23 +90,6 @@ def recognise(model: UME, batch: MixtureBatch, shard: Shard, sources: bool, half
                 shard.states[f"{name}_{k}"] = reduced(states[:length], True)
 
 
-def reduced(frames: Tensor, half: bool) -> Tensor:
-    """A copy of its own, in 16 bits if asked."""
-    return frames.half().contiguous() if half else frames.clone()
-
-
-def write_voices(folder: Path, name: str, sources: np.ndarray, rate: int) -> None:
-    """Separated voices (S, T), 16 kHz, as 16-bit FLAC of ``rate`` Hz.
-
-    They are made quieter together if one would clip.
-    """
-    sources = resample(sources, SAMPLING_RATE, rate)
-    peak = float(np.abs(sources).max())
-    scale = min(1.0, 0.999 / peak) if peak > 0 else 1.0
-    for k, source in enumerate(sources, start=1):
-        write_flac(folder / "audio" / f"{name}_{k}.flac", source * scale, rate)
-
-
 def process(
     config: Config, model: UME, batches: Iterable[MixtureBatch], cuts: Sequence[Cut]
 ) -> Shard:
@@ -166,22 +118,14 @@ def main(config: Config) -> None:
     answers = model.answers() if config.input == "separated" else ["asr"]
     started = time.process_time()
     shard = process(config, model, batches, cuts)
-    shard.write(config)
-    write_json(
-        Path(config.hyp) / "meta" / f"{config.job}.json",
-        {
-            "model": config.model,
-            "model_sha256": sha256(Path(config.model) / "model.safetensors"),
-            "cuts": config.cuts,
-            "cuts_sha256": sha256(config.cuts),
-            "input": config.input,
-            "num_jobs": config.num_jobs,
-            "tasks": [task for task in answers if config.words or task != "asr"],
-            "num_speakers": 1 if config.input == "mixture" else model.config.num_speakers,
-            "alignment_rule": TIED if model.config.loss.tied else CORRELATED,
-            "num_samples": shard.num_samples,
-            "audio_seconds": sum(shard.num_samples.values()) / SAMPLING_RATE,
-            "cpu_seconds": time.process_time() - started,
-        },
-    )
+    hyp = Path(config.hyp)
+    shard.write(hyp, config.job)
+    tasks = [task for task in answers if config.words or task != "asr"]
+    write_json(hyp / "meta" / f"{config.job}.json", {
+        **shard.meta(config.model, config.cuts, config.num_jobs, tasks),
+        "input": config.input,
+        "num_speakers": 1 if config.input == "mixture" else model.config.num_speakers,
+        "alignment_rule": TIED if model.config.loss.tied else CORRELATED,
+        "cpu_seconds": time.process_time() - started,
+    })  # fmt: skip
     print(f"job {config.job} of {config.num_jobs}: done", file=sys.stderr)

@@ -50,6 +50,19 @@ def prediction_loss(guesses: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
     return (guesses - targets)[hidden].square().mean()
 
 
+def redundancy(states: Tensor) -> Tensor:
+    """How few dimensions ``states`` (N, D) use: 0 where none correlate, 1 on a line.
+
+    ``ln(D / P) / ln D`` with the participation ratio ``P = D^2 / sum C_ij^2``, C the correlations.
+    It is VICReg's covariance term (Bardes et al. 2022) without its scale; beside JEPA: Mo and Tong
+    2024 (arXiv 2410.19560).
+    """
+    width = states.shape[1]
+    normed = (states - states.mean(dim=0)) / (states.std(dim=0) + 1e-5)
+    correlations = normed.T @ normed / (len(states) - 1)  # (D, D)
+    return (correlations.square().sum() / width).log() / math.log(width)
+
+
 @torch.no_grad()
 def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """Move ``teacher`` towards ``student``: teacher <- m * teacher + (1 - m) * student."""

@@ -34,28 +34,29 @@ def load_model(folder: PathLike) -> UME:
     model = UME(from_dict(UMEConfig, read_config(folder, "steps/train.sh")))
     if model.config.asr.foundation_decoder:
         model.vocabulary = foundation_vocabulary(Path(folder) / FOUNDATION)
-    load_weights(model, folder, "steps/train.sh")
+    load_weights(model, folder)
     return model.eval()
 
 
 def load_echo(folder: PathLike) -> Echo:
     """Read a model of Echo, in evaluation mode, on the CPU."""
     model = Echo(from_dict(EchoConfig, read_config(folder, "steps/train_echo.sh")))
-    load_weights(model, folder, "steps/train_echo.sh")
+    load_weights(model, folder)
     return model.eval()
 
 
 def read_config(folder: PathLike, made_by: str) -> Dict[str, Any]:
-    """What ``model.yaml`` says."""
+    """What ``model.yaml`` says; :class:`UmeError` unless there are weights as well."""
+    existing(Path(folder) / "model.safetensors", made_by)
     read: Dict[str, Any] = yaml.safe_load(
         existing(Path(folder) / "model.yaml", made_by).read_text()
     )
     return read
 
 
-def load_weights(model: nn.Module, folder: PathLike, made_by: str) -> None:
+def load_weights(model: nn.Module, folder: PathLike) -> None:
     """Put the weights of ``folder`` into ``model``."""
-    weights = existing(Path(folder) / "model.safetensors", made_by)
+    weights = Path(folder) / "model.safetensors"
     try:
         model.load_state_dict(load_file(str(weights)))
     except Exception as error:

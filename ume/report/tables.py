@@ -54,7 +54,7 @@ def _diarization_rows() -> Iterator[Row]:
 
 
 def _trivial_and_own(figure: str, **variant: Any) -> Iterator[Row]:
-    for row in ("hypothesis", "all-speak", "all-silent"):
+    for row in ("hypothesis", "all-speak", "one speaker", "all-silent"):
         keys = _keys(row=row, **variant)
         yield Row(figure, row, "%", keys)
         if row == "hypothesis":

@@ -1,12 +1,12 @@
 """Diarization and Jaccard error rates of a recording, by pyannote.metrics."""
 
-from typing import Dict, Iterable, List
+from typing import Dict, List
 
 from pyannote.core import Annotation, Timeline
 from pyannote.core import Segment as Interval
 from pyannote.metrics.diarization import DiarizationErrorRate, JaccardErrorRate
 
-from ume.activity import Segment
+from ume.activity import Segment, merge_segments
 from ume.metrics.results import Average, DiarizationErrors
 
 Speech = Dict[str, List[Segment]]  # speaker -> segments in seconds
@@ -61,10 +61,15 @@ def score_jaccard(reference: Speech, hypothesis: Speech, duration: float, collar
     return Average(detail["speaker error"], int(detail["speaker count"]))
 
 
-def trivial_hypotheses(speakers: Iterable[str], duration: float) -> Dict[str, Speech]:
-    """What needs no model: everyone speaks all the time, or nobody ever does."""
+def trivial_hypotheses(reference: Speech, duration: float) -> Dict[str, Speech]:
+    """What needs no model: everyone speaks all the time, one does whenever anybody does, or nobody.
+
+    The second answer knows where there is speech, and nothing of speakers.
+    """
+    spoken = merge_segments(segment for own in reference.values() for segment in own)
     return {
-        "all-speak": {speaker: [(0.0, duration)] for speaker in speakers},
+        "all-speak": {speaker: [(0.0, duration)] for speaker in reference},
+        "one speaker": {"1": spoken},
         "all-silent": {},
     }
 

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from ume.errors import UmeError
-from ume.losses.jepa import collapse, draw_hidden, momentum_at, prediction_loss, update_teacher
+from ume.losses.jepa import (
+    collapse,
+    draw_hidden,
+    momentum_at,
+    prediction_loss,
+    redundancy,
+    update_teacher,
+)
 from ume.metrics.results import Average, Ratio
 from ume.models.echo import Echo
 from ume.nn.lengths import valid_frames
@@ -41,12 +48,16 @@ class JepaStage(Stage):
         valid = valid_frames(lens, x.shape[1])
         hidden = draw_hidden(lens)  # (B, F)
         seen = valid & ~hidden
-        guesses = self.aids["predictor"](student.look(x, seen), seen, valid)
+        states = student.look(x, seen)
+        guesses = self.aids["predictor"](states, seen, valid)
         with torch.no_grad():
             taught = self.aids["teacher"](batch.audio, batch.audio_lens).layers[-1]
         normalise = {"batch": batch_norm, "clip": instance_norm}[self.config.targets]
         targets = normalise(taught.float(), valid)
-        return {"prediction": prediction_loss(guesses.float(), targets, hidden)}
+        return {
+            "prediction": prediction_loss(guesses.float(), targets, hidden),
+            "redundancy": redundancy(states[seen].float()),
+        }
 
     def figures(self, given: Given) -> Dict[str, Ratio]:
         """See :class:`Stage`."""

@@ -1,0 +1,232 @@
+"""Echo over recordings: windows, people across windows, stitching; the folder by any jobs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from ume.activity import FRAME_SAMPLES
+from ume.errors import UmeError
+from ume.files import read_json
+from ume.inference import diarize, routing, segment, stack, train_plda, tune, tune_stack
+from ume.inference.routing import Heard, Rule, alone, link, ramp, stitch, window_starts
+from ume.inference.stack import posteriors
+from ume.inference.tune_stack import search
+from ume.inference.voice_windows import embed_windows, latents_of
+from ume.mixing.conversations import Config as ConversationsConfig
+from ume.mixing.conversations import main as simulate_conversations
+from ume.models.echo import Echo, EchoConfig, SlotConfig
+from ume.models.files import load_echo, save_model
+from ume.nn.encoders import EncoderConfig
+from ume.nn.factors import FactorConfig
+from ume.nn.vit import ViTSize
+from ume.scoring import score
+
+SLOTS, WINDOW, HOP = 3, 60, 30  # frames
+
+
+def heard(truth: np.ndarray, seed: int, noise: float = 0.1) -> Heard:
+    """What a perfect Echo hears of ``truth`` (N, S): slots in any order, noisy embeddings."""
+    rng = np.random.default_rng(seed)
+    starts = window_starts(len(truth), WINDOW, HOP)
+    voices = np.linalg.qr(rng.standard_normal((8, 8)))[0][: truth.shape[1]]
+    shape = (len(starts), WINDOW, SLOTS)
+    activity, existence = np.zeros(shape), np.full(shape[::2], 0.01)
+    embeddings = rng.standard_normal((len(starts), SLOTS, 8))
+    latents = np.zeros((len(starts), SLOTS, WINDOW, 2))
+    for w, start in enumerate(starts):
+        order = rng.permutation(SLOTS)
+        piece = truth[start : start + WINDOW]
+        for s in np.flatnonzero(piece.any(axis=0)):
+            slot = order[s]
+            activity[w, : len(piece), slot] = piece[:, s]
+            existence[w, slot] = 0.99
+            embeddings[w, slot] = voices[s] + noise * rng.standard_normal(8)
+            latents[w, slot, : len(piece)] = s + 1
+    embeddings /= np.linalg.norm(embeddings, axis=2, keepdims=True)
+    samples = len(truth) * FRAME_SAMPLES
+    return Heard(
+        np.array(starts), existence, activity, embeddings, torch.from_numpy(latents), None, samples
+    )
+
+
+def turns(frames: int = 400) -> np.ndarray:
+    """Three people, by turns and at once, (N, 3)."""
+    truth = np.zeros((frames, 3), dtype=bool)
+    truth[:150, 0] = truth[110:250, 1] = truth[250:330, 2] = truth[300:, 0] = True
+    return truth
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_people_are_found_again_whatever_slots_they_are_in(seed: int) -> None:
+    truth = turns()
+    recording = heard(truth, seed)
+    people = link(recording, Rule(), SLOTS)
+    found = posteriors(recording, people, SLOTS)
+    np.testing.assert_array_equal(found > 0.5, truth)  # numbered by who is heard first
+    latents = stitch(recording.latents.numpy(), recording.starts, people, len(truth))
+    for s in range(3):  # everywhere in the windows in which a person is heard
+        assert set(np.unique(latents[s][truth[:, s]].round(3))) <= {s + 1.0, *latents[s].ravel()}
+        assert latents[s].max() == pytest.approx(s + 1)
+
+
+def test_who_speaks_most_stays_and_a_known_count_is_kept() -> None:
+    truth = turns()
+    recording = heard(truth, 0)
+    two = posteriors(recording, link(recording, Rule(), 2), 2)
+    assert (two > 0.5)[:, 0].sum() >= 240 and two.shape == (400, 2)
+    everybody = link(recording, Rule(linking=9.0), SLOTS)  # anybody may be anybody
+    assert everybody.max() < 2
+    known = link(recording, Rule(linking=9.0), SLOTS, count=3)
+    np.testing.assert_array_equal(posteriors(recording, known, SLOTS) > 0.5, truth)
+
+
+def test_two_slots_of_one_window_are_never_one_person() -> None:
+    truth = np.ones((100, 2), dtype=bool)
+    recording = heard(truth, 1)
+    same = np.broadcast_to(recording.embeddings[:1, :1], recording.embeddings.shape).copy()
+    twins = Heard(**{**vars(recording), "embeddings": same})
+    people = link(twins, Rule(), SLOTS)
+    for row in people:
+        assert sorted(row[row >= 0].tolist()) == [0, 1]
+
+
+def test_silence_is_nobodys() -> None:
+    recording = heard(np.zeros((100, 2), dtype=bool), 0)
+    people = link(recording, Rule(), SLOTS)
+    assert (people == -1).all()
+    found = posteriors(recording, people, SLOTS)
+    assert found.shape == (100, SLOTS) and not found.any()
+
+
+def test_dev_tells_how_alike_one_person_is() -> None:
+    recordings = [(heard(turns(), seed, noise=0.35), turns()) for seed in range(3)]
+    table = search(recordings, SLOTS)
+    best = min(table, key=lambda rule: table[rule].rate)
+    assert table[best].rate < 0.02 < table[Rule(0.5, 0.1)].rate
+
+
+@pytest.mark.parametrize("frames", [1, 59, 60, 61, 90, 400])
+def test_windows_cover_everything_and_fades_add_up(frames: int) -> None:
+    starts = np.array(window_starts(frames, WINDOW, HOP))
+    length = min(WINDOW, frames)
+    assert starts[0] == 0 and starts[-1] + length >= frames and (np.diff(starts) <= HOP).all()
+    ones = np.ones((len(starts), 1, length))
+    made = stitch(ones, starts, np.zeros((len(starts), 1), dtype=int), frames)
+    np.testing.assert_allclose(made, 1, rtol=1e-6)
+    assert (ramp(length) > 0).all()
+
+
+def test_embeddings_are_of_what_is_said_alone_if_there_is_enough() -> None:
+    activity = torch.zeros(1, 100, 2)
+    activity[0, :60, 0] = activity[0, 30:60, 1] = 1
+    weight = alone(activity)
+    assert weight[0, :, 0].nonzero()[:, 0].tolist() == list(range(30))
+    torch.testing.assert_close(weight[..., 1], activity[..., 1])  # never alone
+
+
+@pytest.fixture(scope="module")
+def conversations(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mix") / "conversations"
+    simulate_conversations(ConversationsConfig(
+        data=str(data), output=str(folder), mixtures="train=2 dev=3", num_speakers="1,2",
+        duration=4.0, turn=1.0,
+    ))  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    encoder = EncoderConfig("vit", vit=ViTSize(num_layers=1, width=16, num_heads=2))
+    slots = SlotConfig(num_slots=2, width=16, num_layers=1, voice_layers=1, num_heads=2)
+    config = EchoConfig(
+        encoder, 8, 8, FactorConfig(8, 2, 4, 2), slots, ["content", "speakers", "slots"]
+    )
+    folder = tmp_path_factory.mktemp("exp") / "echo"
+    save_model(folder, config, Echo(config).state_dict())
+    return folder
+
+
+def test_the_folder_is_whole_the_same_for_any_jobs_and_can_be_scored(
+    conversations, model, tmp_path, monkeypatch
+) -> None:
+    cuts, rule = str(conversations / "cuts_dev_part.jsonl.gz"), str(tmp_path / "rule.json")
+    tune_stack.main(tune_stack.Config(str(model), cuts, rule, window=2.0, hop=1.0))
+    assert read_json(rule)["recordings"] == 3
+    monkeypatch.setattr(routing, "TOGETHER", 2)
+    folders = []
+    for jobs in (1, 2):
+        hyp = tmp_path / f"by {jobs}"
+        for job in range(1, jobs + 1):
+            config = stack.Config(
+                str(model), cuts, str(hyp), rule, window=2.0, hop=1.0, job=job, num_jobs=jobs
+            )
+            stack.main(config)
+        tuned = str(tmp_path / "tuned.json")
+        tune.main(tune.Config(str(hyp), cuts, tuned))
+        segment.main(segment.Config(str(hyp), tuned))
+        folders.append(hyp)
+    for kind in ("posteriors", "ctc", "latents"):
+        found = [
+            {k: v for path in (hyp / kind).glob("*") for k, v in load_file(path).items()}
+            for hyp in folders
+        ]
+        assert found[0].keys() == found[1].keys() and len(found[0]) in (3, 6)
+        for name, value in found[0].items():
+            np.testing.assert_array_equal(found[1][name], value)
+    assert len(list((folders[0] / "audio").glob("*.flac"))) == 6
+    score.main(score.Config(cuts, str(folders[0]), str(tmp_path / "scores")))
+    names = {m["name"] for m in read_json(tmp_path / "scores" / "scores.json")["metrics"]}
+    assert {"DER", "speakers counted right", "SI-SDRi"} <= names
+
+
+def test_a_model_without_slots_is_refused(conversations, model, tmp_path) -> None:
+    text = (model / "model.yaml").read_text().replace("- slots\n", "")
+    (tmp_path / "model.yaml").write_text(text)
+    (tmp_path / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes())
+    cuts = str(conversations / "cuts_dev_part.jsonl.gz")
+    with pytest.raises(UmeError, match="not been through stage slots"):
+        stack.main(stack.Config(str(tmp_path), cuts, str(tmp_path / "hyp")))
+
+
+def test_windows_are_embedded_from_latents_of_a_recording_of_any_length(model) -> None:
+    echo = load_echo(model)
+    audio = np.random.default_rng(0).standard_normal(16000 * 14).astype(np.float32)
+    latents = latents_of(echo, audio)
+    assert latents.shape == (700, 16)
+    piece = torch.from_numpy(audio[: 300 * FRAME_SAMPLES])
+    whole, mask = echo.latents(piece[None], torch.tensor([len(piece)]))
+    torch.testing.assert_close(latents[:300], whole[0])
+    windows = np.array([[0.0, 1.5], [2.0, 3.5], [13.8, 14.0]])
+    found = embed_windows(echo, latents, windows)
+    for row, (start, end) in zip(found, windows):
+        own = latents[round(start * 50) : round(end * 50)][None]
+        alone = echo.embed(own, torch.ones(own.shape[:2]))[0].detach().double().numpy()
+        np.testing.assert_allclose(row, alone, atol=1e-5)
+
+
+def test_vbx_goes_from_plda_to_scores(data, conversations, model, tmp_path) -> None:
+    plda, cuts = str(tmp_path / "plda"), str(conversations / "cuts_dev_part.jsonl.gz")
+    train_plda.main(train_plda.Config(str(model), str(data), plda, lda_width=3))
+    options = str(tmp_path / "vbx.json")
+    common = dict(model=str(model), cuts=cuts, plda=plda, most=2)
+    diarize.main(diarize.Config(**common, tune=options))
+    for oracle in (False, True):
+        hyp = tmp_path / f"hyp {oracle}"
+        diarize.main(diarize.Config(**common, hyp=str(hyp), options=options, oracle_speech=oracle))
+        tuned = tmp_path / "tuned.json"
+        tuned.write_text('{"threshold": 0.5, "median": 1, "min_silence": 0, "min_speech": 0}')
+        segment.main(segment.Config(str(hyp), str(tuned)))
+        score.main(score.Config(cuts, str(hyp), str(tmp_path / "scores")))
+        rows = read_json(tmp_path / "scores" / "scores.json")["metrics"]
+        (der,) = [
+            m for m in rows
+            if (m["name"], m["row"], m["subset"], m.get("collar"), m.get("reference"))
+            == ("DER", "hypothesis", "all", 0.0, None)
+        ]  # fmt: skip
+        assert 0 < der["value"] < 100
+    with pytest.raises(UmeError, match="one of --hyp and --tune"):
+        diarize.main(diarize.Config(**common))

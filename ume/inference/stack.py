@@ -1,0 +1,132 @@
+"""Echo's whole stack: recordings in; who spoke when, latents, voices and tokens out.
+
+How many people speak is not told. The hypothesis folder is that of ``ume infer``: ``ume tune``,
+``ume segment``, ``ume decode`` and ``ume score`` go on from here.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+from torch import Tensor
+from tqdm import tqdm
+
+from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, num_frames
+from ume.dataset.mixtures import load_example, read_cuts
+from ume.errors import UmeError
+from ume.files import existing, read_json, write_json
+from ume.inference.routing import Heard, Rule, hear, link, stitch
+from ume.inference.shard import Shard, reduced, write_voices
+from ume.mixing.cuts import utterances
+from ume.models.echo import Echo
+from ume.models.files import load_echo
+
+NEEDED = ("speakers", "slots")  # stages
+LINKED = "slots of windows are linked by their embeddings"
+
+
+@dataclass
+class Config:
+    """Options of ``ume stack``."""
+
+    model: str
+    """Experiment folder of Echo, after the stages speakers and slots."""
+    cuts: str
+    """Manifest of recordings or mixtures."""
+    hyp: str
+    """Hypothesis folder to write."""
+    rule: Optional[str] = None
+    """JSON of `ume tune-stack`; without it the defaults."""
+    oracle_count: bool = False
+    """Whether it is told how many people speak in each recording."""
+    window: float = 6.0
+    """Seconds that slots hear at once: what they were trained on."""
+    hop: float = 3.0
+    """Seconds from one window to the next."""
+    num_threads: int = 0
+    """Threads of the arithmetic; 0: torch's choice."""
+    job: int = 1
+    """This job, from 1."""
+    num_jobs: int = 1
+    """Jobs in all; job j takes every num_jobs-th recording, so the results do not depend on it."""
+
+
+def main(config: Config) -> None:
+    """Write this job's shards, voices and ``meta/<job>.json``."""
+    if not 1 <= config.job <= config.num_jobs:
+        raise UmeError(f"--job {config.job} is not within 1 .. --num-jobs {config.num_jobs}")
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    rule = Rule() if config.rule is None else read_rule(config.rule)
+    echo = load_with(config.model, NEEDED)
+    cuts = sorted(read_cuts(config.cuts), key=lambda cut: (cut.duration, cut.id))
+    share = cuts[config.job - 1 :: config.num_jobs]
+    shard = Shard(FRAME_SHIFT, {cut.id: cut.sampling_rate for cut in share})
+    started, hyp = time.process_time(), Path(config.hyp)
+    for cut in tqdm(share, unit="cut", mininterval=5):
+        audio = load_example(cut).audio
+        heard = hear(echo, audio, config.window, config.hop)
+        count = len(utterances(cut)) if config.oracle_count else None
+        people = link(heard, rule, echo.config.slots.num_slots, count)
+        keep(echo, cut, heard, people, shard, hyp)
+    shard.write(hyp, config.job)
+    tasks = ["diarization", "separation"] + ["asr"] * ("content" in echo.config.stages)
+    write_json(hyp / "meta" / f"{config.job}.json", {
+        **shard.meta(config.model, config.cuts, config.num_jobs, tasks),
+        "input": "separated",
+        "num_speakers": echo.config.slots.num_slots,
+        "alignment_rule": LINKED,
+        "cpu_seconds": time.process_time() - started,
+    })  # fmt: skip
+    print(f"job {config.job} of {config.num_jobs}: done", file=sys.stderr)
+
+
+def load_with(folder: str, stages: Sequence[str]) -> Echo:
+    """A model that has been through ``stages``."""
+    echo = load_echo(folder)
+    for stage in stages:
+        if stage not in echo.config.stages:
+            raise UmeError(f"{folder} has not been through stage {stage}; train it first")
+    return echo
+
+
+def read_rule(path: str) -> Rule:
+    """What ``ume tune-stack`` has chosen."""
+    chosen = read_json(existing(path, "ume tune-stack"))
+    return Rule(chosen["existence"], chosen["linking"])
+
+
+def posteriors(heard: Heard, people: np.ndarray, most: int) -> np.ndarray:
+    """Speech of each of ``most`` people (N, G), zero of those that there are not."""
+    frames = num_frames(heard.num_samples)
+    made = stitch(heard.activity.transpose(0, 2, 1), heard.starts, people, frames)  # (G, N)
+    return np.pad(made, ((0, most - len(made)), (0, 0))).T
+
+
+@torch.no_grad()
+def keep(echo: Echo, cut: Cut, heard: Heard, people: np.ndarray, shard: Shard, hyp: Path) -> None:
+    """Put all that is known of a recording into ``shard``, its voices into the folder ``hyp``."""
+    most, frames = echo.config.slots.num_slots, num_frames(heard.num_samples)
+    speech = torch.from_numpy(posteriors(heard, people, most))
+    shard.posteriors[cut.id] = reduced(speech, True)
+    shard.num_samples[cut.id] = heard.num_samples
+    latents = padded(stitch(heard.latents.numpy(), heard.starts, people, frames), most)
+    for k, stream in enumerate(latents, start=1):
+        shard.latents[f"{cut.id}_{k}"] = reduced(stream, True)
+        if "content" in echo.config.stages:
+            shard.ctc[f"{cut.id}_{k}"] = reduced(echo.log_probs(stream), True)
+    assert heard.voices is not None
+    samples = heard.starts * FRAME_SAMPLES
+    voices = padded(stitch(heard.voices.numpy(), samples, people, heard.num_samples), most)
+    write_voices(hyp, cut.id, voices.numpy(), shard.rates[cut.id])
+
+
+def padded(people: np.ndarray, most: int) -> Tensor:
+    """``people`` (G, N, ...) as ``most`` of them, zero those that there are not."""
+    missing = [(0, most - len(people)), *[(0, 0)] * (people.ndim - 1)]
+    return torch.from_numpy(np.pad(people, missing))
