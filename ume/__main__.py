@@ -60,6 +60,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "compare": ("ume.scoring.compare", "differences between experiments, with paired intervals"),
     "compare-trainings": ("ume.report.trainings", "courses of training runs: which diverged"),
     "plot": ("ume.report.plot", "timelines, spectrograms, layer weights, learning curves"),
+    "report-echo": ("ume.report.echo", "measures of Echo's stages -> RESULTS.md"),
     "report": ("ume.report.report", "scores -> RESULTS.md"),
 }
 

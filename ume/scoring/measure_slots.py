@@ -14,6 +14,8 @@ from ume.metrics.si_sdr import si_sdr
 from ume.models.echo import Echo
 from ume.scoring.probes import Measure, Seed, pooled
 
+CHANCE = {2: 75.0, 3: 67.0, 4: 64.0}  # PIT separation accuracy of random slots, docs/echo.md
+
 
 class Conversations:
     """What is kept of the slots of windows of mixtures."""
@@ -90,57 +92,70 @@ class Conversations:
 
 
 def slot_measures(seeds: Sequence[Conversations], window: float) -> List[Measure]:
-    """What the seeds have found, together."""
+    """What the seeds have found, together; of separation only where there are mixtures."""
     where = f"windows of {window:g} s of mixtures"
-    speakers = {name for seed in seeds for group in seed.groups for name in group.split("+")}
+    found = routing_measures(seeds, where)
+    mixed = [seed for seed in seeds if seed.of]
+    if mixed:
+        found += separation_measures(mixed, f"{where} with 2 speakers and more")
+    for measure in found:
+        measure.num_speakers = len({n for s in seeds for g in s.groups for n in g.split("+")})
+    return found
+
+
+def routing_measures(seeds: Sequence[Conversations], where: str) -> List[Measure]:
+    """How many there are, and who speaks when."""
     true = [k for seed in seeds for k in seed.true]
     live = [k for seed in seeds for k in seed.live]
-    usual = Counter(true).most_common(1)[0]
-    several = [[g for g, k in zip(seed.groups, seed.true) if k > 1] for seed in seeds]
-    chance = {2: 75.0, 3: 67.0, 4: 64.0}  # docs/echo.md
-    of = [k for seed in seeds for k in seed.of]
-    found = [
+    usual, times = Counter(true).most_common(1)[0]
+    by_number = {
+        f"of {k}": float(np.mean([p for p, t in zip(live, true) if t == k]))
+        for k in sorted(set(true))
+    }
+    errors = {n: [row for s in seeds for row in s.diarization[n]] for n in seeds[0].diarization}
+    ders = {n: 100 * sum(e for e, _ in own) / sum(t for _, t in own) for n, own in errors.items()}
+    return [
         pooled(
             "routing accuracy",
             [(100.0 * np.equal(s.live, s.true), np.ones(len(s.true)), s.groups) for s in seeds],
-            "%", f"{where}; as many live slots as speakers; chance: always {usual[0]}",
-            chance=100.0 * usual[1] / len(true), num_speakers=len(speakers),
+            "%", f"{where}; as many live slots as speakers; chance: always {usual}",
+            chance=100.0 * times / len(true),
         ),
         Measure(
             "predicted K", float(np.mean(live)), "speakers", f"{where}; mean",
-            rows={"true K": float(np.mean(true)), **{
-                f"of {k}": float(np.mean([p for p, t in zip(live, true) if t == k]))
-                for k in sorted(set(true))
-            }}, count=len(true), num_speakers=len(speakers),
+            rows={"true K": float(np.mean(true)), **by_number}, count=len(true),
         ),
+        pooled(
+            "DER of slots",
+            [(*(np.array(s.diarization["slots"]).T * [[100.0], [1.0]]), s.groups) for s in seeds],
+            "%", f"{where}; frames of 20 ms, best order of the speakers; chance: one speaks",
+            rows={n: v for n, v in ders.items() if n != "slots"}, chance=ders["one speaks"],
+        ),
+    ]  # fmt: skip
+
+
+def separation_measures(seeds: Sequence[Conversations], where: str) -> List[Measure]:
+    """Voices apart, in latents and in sound."""
+    several = [[g for g, k in zip(seed.groups, seed.true) if k > 1] for seed in seeds]
+    of = [k for seed in seeds for k in seed.of]
+    rows = {n: rate([row for s in seeds for row in s.decibels[n]]) for n in seeds[0].decibels}
+    trivial = {n: value for n, value in rows.items() if n not in ("slots", "SI-SDRi")}
+    return [
         pooled(
             "PIT separation accuracy",
             [(100.0 * np.array(s.right), s.of, g) for s, g in zip(seeds, several)],
-            "%", f"{where} with 2 speakers and more",
-            chance=float(np.average([chance.get(k, 64.0) for k in of], weights=of)),
-            num_speakers=len(speakers),
+            "%", f"{where}; a slot nearer to its own source than to the others",
+            chance=float(np.average([CHANCE.get(k, CHANCE[4]) for k in of], weights=of)),
+        ),
+        pooled(
+            "latent SI-SDR", [columns(s.decibels["slots"]) for s in seeds], "dB",
+            f"{where}; the mean of the utterances' latents taken away", rows=trivial,
+        ),
+        pooled(
+            "SI-SDRi of voices", [columns(s.decibels["SI-SDRi"]) for s in seeds], "dB",
+            f"{where}; chance: the mixture", chance=0.0,
         ),
     ]  # fmt: skip
-    names = list(seeds[0].decibels)
-    rows = {n: rate([row for s in seeds for row in s.decibels[n]]) for n in names}
-    for name, title, beside in (
-        ("slots", "latent SI-SDR", names[1:-1]), ("SI-SDRi", "SI-SDRi of voices", []),
-    ):  # fmt: skip
-        found.append(pooled(
-            title, [columns(s.decibels[name]) for s in seeds], "dB",
-            f"{where} with 2 speakers and more",
-            chance=None if beside else 0.0, rows={n: rows[n] for n in beside},
-            num_speakers=len(speakers),
-        ))  # fmt: skip
-    errors = {n: [row for s in seeds for row in s.diarization[n]] for n in seeds[0].diarization}
-    ders = {n: 100 * sum(e for e, _ in own) / sum(t for _, t in own) for n, own in errors.items()}
-    found.append(pooled(
-        "DER of slots",
-        [(*(np.array(s.diarization["slots"]).T * [[100.0], [1.0]]), s.groups) for s in seeds],
-        "%", f"{where}; frames of 20 ms, best order of the speakers", num_speakers=len(speakers),
-        rows={n: v for n, v in ders.items() if n != "slots"}, chance=ders["one speaks"],
-    ))  # fmt: skip
-    return found
 
 
 def rate(rows: Sequence[Tuple[float, int, str]]) -> float:

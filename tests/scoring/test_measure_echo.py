@@ -1,0 +1,173 @@
+"""Measures of Echo: probes that know the answer, chance, oracles for slots, the table."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ume.dataset.batch import Example, collate
+from ume.dataset.tokenizer import Tokenizer
+from ume.decoding import align_tokens
+from ume.decoding.lang import Config as LangConfig
+from ume.decoding.lang import main as prepare_lang
+from ume.errors import UmeError
+from ume.files import read_json
+from ume.mixing.conversations import Config as ConversationsConfig
+from ume.mixing.conversations import main as simulate_conversations
+from ume.models.echo import STAGES, Echo, EchoConfig, SlotConfig
+from ume.models.files import save_model
+from ume.nn.encoders import EncoderConfig
+from ume.nn.factors import FactorConfig
+from ume.nn.slots import Slots
+from ume.nn.vit import ViTSize
+from ume.report import echo as report
+from ume.scoring.measure_echo import Config, main
+from ume.scoring.measure_slots import Conversations, slot_measures
+from ume.scoring.probes import draw_halves, equal_error_rate, knn_probe, pooled
+
+
+def test_a_probe_tells_what_there_is_and_chance_where_there_is_nothing() -> None:
+    rng = np.random.default_rng(0)
+    names = [f"speaker {k % 20}" for k in range(200)]
+    known, asked = draw_halves(names, rng)
+    whose = [names[k] for k in asked]
+    truth = torch.nn.functional.one_hot(torch.tensor([k % 20 for k in range(200)])).float()
+    for vectors, low, high in ((truth, 100, 100), (torch.randn(200, 20), 0, 15)):
+        drawn = [(vectors[known], [names[k] for k in known], vectors[asked], whose, whose)]
+        measure = knn_probe("probe", drawn, "")
+        assert low <= measure.value <= high and measure.low <= measure.value <= measure.high
+        assert measure.chance == pytest.approx(5.0) and measure.num_classes == 20
+
+
+def test_seeds_are_averaged_and_intervals_are_over_groups() -> None:
+    one = ([1.0, 0.0, 1.0, 1.0], [1, 1, 1, 1], ["a", "a", "b", "b"])
+    other = ([0.0, 0.0, 1.0, 1.0], [1, 1, 1, 1], ["a", "a", "b", "b"])
+    measure = pooled("m", [one, other], "%", "")
+    assert measure.value == pytest.approx((0.75 + 0.5) / 2)
+    assert measure.low == pytest.approx((0.5 + 0.0) / 2) and measure.high == pytest.approx(1.0)
+    assert measure.count == 4
+
+
+@pytest.mark.parametrize("shift, wanted", [(10.0, 0.0), (0.0, 50.0)])
+def test_equal_error_rate_of_normal_scores(shift: float, wanted: float) -> None:
+    rng = np.random.default_rng(0)
+    same = rng.random(4000) < 0.3
+    assert equal_error_rate(rng.standard_normal(4000) + shift * same, same) == pytest.approx(
+        wanted, abs=3
+    )
+
+
+class Oracle:
+    """An Echo whose latents are its audio's level, and whose slots are the sources."""
+
+    def __init__(self, batch, right: bool) -> None:
+        self.batch, self.right = batch, right
+
+    def latents(self, audio, audio_lens):
+        frames = audio[:, : audio.shape[1] // 320 * 320].unflatten(1, (-1, 320))
+        mask = torch.ones(frames.shape[:2], dtype=torch.bool)
+        return torch.stack([frames.mean(2), frames.std(2)], dim=2), mask
+
+    def route(self, latents, mask):
+        sources = self.batch.sources.flip(1)  # slots in the other order
+        if not self.right:
+            sources = torch.randn_like(sources)
+        batch, slots = sources.shape[:2]
+        heard = self.latents(sources.flatten(0, 1), None)[0].unflatten(0, (batch, slots))
+        activity = self.batch.activity.flip(2)
+        exists = activity.any(dim=1).float() if self.right else torch.ones(batch, slots)
+        return Slots(heard, 20 * exists - 10, 20 * activity - 10)
+
+    def voices(self, audio, audio_lens, latents, mask):
+        return self.batch.sources.flip(1) + (0.01 if self.right else 1.0) * audio[:, None]
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_slots_that_are_the_sources_are_right_in_everything(right: bool) -> None:
+    torch.manual_seed(0)
+    examples = []
+    for k in range(6):
+        count = 1 + k % 3
+        sources = (
+            torch.randn(count, 16000) * torch.rand(count, 50).repeat_interleave(320, 1)
+        ).numpy()
+        active = np.ones((50, count), dtype=bool)
+        active[: 5 * k, 0] = False
+        names = [f"{k}-{s}" for s in range(count)]
+        examples.append(Example(str(k), sources.sum(0), sources, active, [None] * count, names))
+    batch = collate(examples, 3)
+    found = Conversations(Oracle(batch, right), torch.zeros(2))  # type: ignore[arg-type]
+    found.add(batch)
+    measures = {m.name: m for m in slot_measures([found, found], 1.0)}
+    routing, latent = measures["routing accuracy"], measures["latent SI-SDR"]
+    assert routing.count == 6 and routing.chance == pytest.approx(100 / 3)
+    assert measures["predicted K"].rows["true K"] == 2.0
+    assert set(latent.rows) == {
+        "the mixture's latents", "a wrong source", "the mean, not taken away"
+    }  # fmt: skip
+    if right:
+        assert routing.value == 100 and measures["PIT separation accuracy"].value == 100
+        assert measures["DER of slots"].value == 0 and measures["SI-SDRi of voices"].value > 20
+        assert latent.value > 40 > latent.rows["the mixture's latents"]
+    else:
+        assert routing.value == pytest.approx(100 / 3)
+        assert measures["PIT separation accuracy"].value < 100 and latent.value < 20
+        assert measures["predicted K"].value == 3.0
+
+
+@pytest.fixture(scope="module")
+def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained Echo that says it has been through all stages, and its tokens."""
+    folder = tmp_path_factory.mktemp("exp") / "echo"
+    prepare_lang(LangConfig([str(data / "text_train")], str(folder)))
+    torch.manual_seed(0)
+    encoder = EncoderConfig("vit", vit=ViTSize(num_layers=1, width=16, num_heads=2))
+    slots = SlotConfig(num_slots=2, width=16, num_layers=1, voice_layers=1, num_heads=2)
+    vocab = Tokenizer(folder).vocab_size
+    config = EchoConfig(encoder, vocab, 8, FactorConfig(8, 2, 4, 2), slots, list(STAGES))
+    save_model(folder, config, Echo(config).state_dict())
+    return folder
+
+
+def test_everything_is_measured_and_put_into_one_table(data, model, tmp_path) -> None:
+    mix, alignment = tmp_path / "mix", tmp_path / "alignment.json"
+    simulate_conversations(ConversationsConfig(
+        data=str(data), output=str(mix), mixtures="dev=4", num_speakers="1,2", duration=3.0,
+        turn=1.0, overlap_share=1.0,
+    ))  # fmt: skip
+    align_tokens.main(align_tokens.Config(str(model), str(data), "train", str(alignment)))
+    spoken = read_json(alignment)
+    assert spoken and all(
+        [frame for _, frame in pairs] == sorted(frame for _, frame in pairs)
+        for pairs in spoken.values()
+    )
+    whole, bare = tmp_path / "measures.json", tmp_path / "bare.json"
+    main(Config(str(model), str(whole), str(data), part="train", alignment=str(alignment)))
+    slots = tmp_path / "slots.json"
+    main(Config(str(model), str(slots), None, str(mix), "dev", window=1.5))
+    main(Config(str(model), str(bare), str(data), part="train"))
+    names = [m["name"] for m in read_json(whole)["measures"]]
+    for name in (
+        "rank", "speaker probe, halves", "speaker probe, utterances", "content probe",
+        "factorisation gap, speaker subspace", "factorisation gap, quantised content subspace",
+        "perplexity, residual", "token error rate, content", "token error rate, residual, 2",
+        "identification by embeddings", "equal error rate of embeddings",
+    ):  # fmt: skip
+        assert name in names
+    assert "content probe" not in [m["name"] for m in read_json(bare)["measures"]]
+    for measure in read_json(whole)["measures"] + read_json(slots)["measures"]:
+        if measure["low"] is not None:
+            assert measure["low"] - 1e-6 <= measure["value"] <= measure["high"] + 1e-6
+    config = report.Config(
+        str(tmp_path), [f"jepa={bare}", f"slots={whole}", f"both={slots}"], [], [], "Plumbing",
+        str(tmp_path / "published.md"),
+    )  # fmt: skip
+    report.main(config)
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "| measure | unit | chance | jepa | slots | both |" in text
+    assert "| routing accuracy | % |" in text and "bits per second" in text
+    assert (tmp_path / "plots" / "bits.png").exists()
+    assert "## Plumbing" in (tmp_path / "published.md").read_text()
+    with pytest.raises(UmeError, match="NAME=PATH"):
+        report.main(report.Config(str(tmp_path), ["measures.json"], [], []))
