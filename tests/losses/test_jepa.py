@@ -12,6 +12,7 @@ from ume.losses.jepa import (
     draw_hidden,
     momentum_at,
     prediction_loss,
+    redundancy,
     update_teacher,
 )
 from ume.nn.lengths import valid_frames
@@ -75,3 +76,14 @@ def test_collapse_is_seen_in_every_sign() -> None:
     point = collapse(torch.ones(800, 16) + 1e-6 * torch.randn(800, 16))
     assert point["deviation"] < 1e-5 and point["uniformity"] == pytest.approx(0, abs=1e-3)
     assert all(math.isfinite(value) for value in point.values())
+
+
+def test_redundancy_is_nothing_of_noise_and_all_of_a_line() -> None:
+    torch.manual_seed(0)
+    noise = torch.randn(4000, 16)
+    assert redundancy(noise) < 0.02
+    line = torch.randn(4000, 1) * torch.randn(1, 16)
+    assert redundancy(line) == pytest.approx(1.0, abs=1e-3)
+    plane = torch.randn(4000, 4) @ torch.randn(4, 16)
+    assert 0.3 < redundancy(plane) < 0.8
+    torch.testing.assert_close(redundancy(3 * noise + 5), redundancy(noise), atol=1e-4, rtol=1e-3)

@@ -16,13 +16,16 @@ from ume.models.echo import Echo
 from ume.training.validation import Tokens
 
 
+WEIGHTS = {"redundancy": 0.05}  # with 0.5 nothing is predicted any more
+
+
 @dataclass
 class StageConfig:
     """What the stages minimise."""
 
     weights: Dict[str, float] = field(default_factory=dict)
-    """Weights of the losses by name, 1 where none is given. Every loss is divided by what knowing
-    nothing costs. jepa: prediction; content: ctc; factors: continuous, product, residual (CTC of
+    """Weights of the losses by name, 1 where none is given (redundancy: 0.05). Every loss is divided
+    by what knowing nothing costs. jepa: prediction, redundancy; content: ctc; factors: continuous, product, residual (CTC of
     each reader), speaker, back (the latents, made of both subspaces), commitment; speakers:
     arcface; slots: latent, null, existence, activity, separation. Of all but jepa: anchor, the
     distance of the encoder's latents to those it had before the stage."""
@@ -85,7 +88,7 @@ class Stage(nn.Module, ABC):
 
     def weight(self, loss: str) -> float:
         """Of a loss."""
-        return self.config.weights.get(loss, 1.0)
+        return self.config.weights.get(loss, WEIGHTS.get(loss, 1.0))
 
     @abstractmethod
     def losses(self, kind: str, given: Given) -> Dict[str, Tensor]:
