@@ -180,3 +180,51 @@ if ((stage <= 9 && stop_stage >= 9)) && [[ -n $compare ]]; then
     compare "$name"
   done
 fi
+
+final=$exp/slots
+test_cuts=$mix/cuts_test_part.jsonl.gz
+
+if ((stage <= 10 && stop_stage >= 10)); then
+  log "stage 10: diarization, by VBx and by the whole stack"
+  steps/stack.sh --nj "$nj" --force "$force" \
+    "$final" "$corpus" "$exp/diarization" "$mix/cuts_dev_part.jsonl.gz" "$test_cuts"
+fi
+
+# The models to measure, as <folder below exp>, in the order of the table.
+models=("${names[@]}")
+for name in $compare; do
+  case $name in
+  no-anchor) models+=("$name/content") ;;
+  no-factors) models+=("$name/speakers") ;;
+  *) models+=("$name/slots") ;;
+  esac
+done
+
+if ((stage <= 11 && stop_stage >= 11)); then
+  log "stage 11: measures of every stage"
+  alignment=
+  if [[ -n $lang ]]; then
+    # the best recogniser at hand says when each token is said, for all models
+    aligner=$exp/content
+    [[ ! -f $exp/whisper/content/model.safetensors ]] || aligner=$exp/whisper/content
+    alignment=$exp/alignment.json
+    steps/align_tokens.sh --force "$force" "$aligner" "$corpus" test "$alignment"
+  fi
+  for name in "${models[@]}"; do
+    steps/measure_echo.sh --alignment "$alignment" --force "$force" \
+      "$exp/$name" "$corpus" "$mix" "$exp/$name/measures.json"
+  done
+fi
+
+if ((stage <= 12 && stop_stage >= 12)); then
+  log "stage 12: $exp/RESULTS.md"
+  report=(ume report-echo --exp "$exp" --title "${title:-Echo on $(basename "$corpus")}" --publish "$publish")
+  for name in "${models[@]}"; do
+    report+=(--models+ "$name=$exp/$name/measures.json" --trained+ "$exp/$name")
+  done
+  for system in slots oracle-count vbx; do
+    scores=$exp/diarization/$system/test_part/scores.json
+    [[ ! -f $scores ]] || report+=(--scored+ "$system=$scores")
+  done
+  "${report[@]}"
+fi

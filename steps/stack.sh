@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Diarize recordings by Echo: its whole stack, the same told how many speak, and VBx; all scored.
+set -euo pipefail
+
+window=6
+hop=3
+nj=2
+num_threads=1
+cmd=${decode_cmd:-run.py}
+force=false
+help_message="usage: steps/stack.sh [options] <experiment folder> <data folder> <output> <cuts of dev> <cuts>...
+  --window S --hop S        windows that slots hear: as long as those they were trained on
+  --nj N                    jobs
+  --num-threads N           threads of each
+  --cmd LAUNCHER            \$decode_cmd
+  --force true              redo what is done
+PLDA is trained on the data folder's train part; what is chosen is chosen on dev. Writes
+<output>/{slots,oracle-count,vbx}/<set>/{separated,scores.json}; <set> is <part>_<mode> of the cuts."
+here=$(dirname "$0")
+. "$here/../utils/parse_options.sh"
+# shellcheck source=utils/sets.sh
+. "$here/../utils/sets.sh"
+[[ $# -ge 5 ]] || die "expected <experiment folder> <data folder> <output> <cuts of dev> <cuts>..."
+exp=$1 data=$2 out=$3 dev=$4
+shift 4
+read -ra launcher <<<"$cmd"
+model=("$exp/model.safetensors" "$exp/model.yaml")
+threads=(--num-threads "$num_threads")
+windows=(--window "$window" --hop "$hop")
+
+# once NAME INPUT... -- OUTPUT COMMAND...: a command that is run for all sets.
+once() {
+  local name=$1 inputs=() output
+  shift
+  while [[ $1 != -- ]]; do
+    inputs+=("$1")
+    shift
+  done
+  output=$2
+  shift 2
+  ume stage --dir "$out" --name "$name" --force "$force" --made-by "steps/train_echo.sh" \
+    --input "${model[@]}" "${inputs[@]}" --output "$output" -- \
+    "${launcher[@]}" "$out/log/$name.log" "$@" "${threads[@]}"
+}
+
+# hypothesis SYSTEM CUTS RULE COMMAND...: the folder of a system for a set, closed and scored.
+hypothesis() {
+  local system=$1 cuts=$2 rule=$3 set hyp tuned
+  shift 3
+  set=$(set_of "$cuts")
+  hyp=$out/$system/$set/separated
+  ume stage --dir "$out/$system" --name "infer-$set" --force "$force" \
+    --input "${model[@]}" "$cuts" "$rule" --output "$hyp/meta" -- \
+    "${launcher[@]}" JOB=1:"$nj" "$out/$system/log/infer-$set.JOB.log" \
+    "$@" --model "$exp" --cuts "$cuts" --hyp "$hyp" "${threads[@]}" --job JOB --num-jobs "$nj"
+  tuned=$out/$system/tuned.json
+  if [[ $cuts == "$dev" ]]; then
+    ume stage --dir "$out/$system" --name tune --force "$force" \
+      --input "$hyp/meta" "$cuts" --output "$tuned" -- \
+      "${launcher[@]}" "$out/$system/log/tune.log" \
+      ume tune --hyp "$hyp" --cuts "$cuts" --out "$tuned"
+  fi
+  ume stage --dir "$out/$system" --name "segment-$set" --force "$force" \
+    --input "$hyp/meta" "$tuned" --output "$hyp/meta.json" -- \
+    "${launcher[@]}" "$out/$system/log/segment-$set.log" \
+    ume segment --hyp "$hyp" --tuned "$tuned"
+  [[ $cuts == "$dev" ]] ||
+    "$here/score.sh" --nj "$nj" --cmd "$cmd" --force "$force" "$out/$system" "$cuts" "$hyp"
+}
+
+once plda "$data/about.json" -- "$out/plda.safetensors" \
+  ume train-plda --model "$exp" --data "$data" --out "$out/plda.safetensors"
+once tune-vbx "$dev" "$out/plda.safetensors" -- "$out/vbx.json" \
+  ume diarize --model "$exp" --cuts "$dev" --plda "$out/plda.safetensors" --tune "$out/vbx.json"
+once tune-stack "$dev" -- "$out/stack.json" \
+  ume tune-stack --model "$exp" --cuts "$dev" --out "$out/stack.json" "${windows[@]}"
+for cuts in "$dev" "$@"; do
+  hypothesis slots "$cuts" "$out/stack.json" \
+    ume stack --rule "$out/stack.json" "${windows[@]}"
+  hypothesis oracle-count "$cuts" "$out/stack.json" \
+    ume stack --rule "$out/stack.json" "${windows[@]}" --oracle-count true
+  hypothesis vbx "$cuts" "$out/vbx.json" \
+    ume diarize --plda "$out/plda.safetensors" --options "$out/vbx.json"
+done
