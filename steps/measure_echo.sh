@@ -2,7 +2,7 @@
 # Measure a stage of Echo on speakers never trained on: probes, token errors, slots.
 set -euo pipefail
 
-part=test
+part="test"
 alignment=
 window=6
 seeds=3

@@ -1,0 +1,110 @@
+"""The recipe of Echo end to end: a corpus laid out as VoxCeleb2, a model that learns nothing."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.corpora.test_voxceleb2 import make_voxceleb2
+from tests.egs.recipe import environment
+from ume.corpora.librispeech import read_sexes
+from ume.files import read_json
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = ("jepa", "content", "factors", "speakers", "slots")
+TINY = {
+    "encoder": {"kind": "vit", "vit": {"num_layers": 1, "width": 16, "num_heads": 2}},
+    "embedding": 8,
+    "factors": {"width": 8, "codebooks": 2, "entries": 8, "residual": 2},
+    "slots": {"width": 16, "num_layers": 1, "voice_layers": 1, "num_heads": 2},
+}
+COMMON = {
+    "steps": 2, "max_duration": 20.0, "valid_every": 2, "valid_cuts": 4, "save_every": 1,
+    "average_every": 1, "warmup": 1, "num_workers": 0, "log_every": 1,
+}  # fmt: skip
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("ffmpeg"), reason="no ffmpeg; install your system's package ffmpeg"
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``voxceleb2/``, lists of speakers, and what the speakers of test-other say."""
+    folder = tmp_path_factory.mktemp("the corpus")
+    source = shared / "data" / "librispeech"
+    sexes = read_sexes(source / "SPEAKERS.TXT")
+    worded = sorted(path for path in (source / "test-other").iterdir() if path.is_dir())
+    others = sorted((source / "train-clean-100").iterdir())[:9]
+    order = [*others[:4], *worded[:2], *others[4:7], *worded[2:4], *worded[4:], *others[7:]][:18]
+    files = {f"{k:02d}": sorted(path.rglob("*.flac"))[:3] for k, path in enumerate(order)}
+    make_voxceleb2(
+        folder / "voxceleb2", files, {f"{k:02d}": sexes[p.name] for k, p in enumerate(order)}
+    )
+    texts = {}
+    for path in worded:
+        for listing in path.rglob("*.trans.txt"):
+            texts.update(line.split(" ", 1) for line in listing.read_text().splitlines())
+    lines = []
+    for k, own in enumerate(files.values()):
+        for index, path in enumerate(own):
+            if path.stem in texts:
+                name = f"id{k:05d}--x_{index // 2}-{index % 2 + 1:05d}"
+                lines.append(f"{name} {texts[path.stem]}\n")
+    (folder / "text").write_text("".join(lines))
+    names = [f"id{k:05d}" for k in range(len(order))]
+    test = [name for k, name in enumerate(names) if 3 * k >= 2 * len(names)]
+    rest = [name for name in names if name not in test]
+    (folder / "speakers").mkdir()
+    for part, own in (("train", rest[:6]), ("dev", rest[6:]), ("test", test)):
+        (folder / "speakers" / f"speakers_{part}").write_text("\n".join(own) + "\n")
+    return folder
+
+
+def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    (conf / "model.yaml").write_text(yaml.safe_dump({"model": TINY}))
+    own = {
+        "jepa": {"crop": 2, "learn": {"predictor_width": 16, "predictor_layers": 1}},
+        "speakers": {"crop": 2, "best_by": "accuracy", "large_margin_share": 0.5},
+        "slots": {"crop": 3},
+    }
+    for stage in STAGES:
+        (conf / f"{stage}.yaml").write_text(yaml.safe_dump({**COMMON, **own.get(stage, {})}))
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("duration: 8\n")
+    exp = tmp_path / "exp of this"
+    options = [
+        *("--voxceleb2", corpus / "voxceleb2", "--speakers", corpus / "speakers"),
+        *("--texts", corpus / "text", "--conversations", "train=4 dev=4 test=4"),
+        *("--conversation-conf", rules, "--min-speech", "1", "--conf", conf, "--nj", "2"),
+        *("--compare", "no-anchor", "--data", tmp_path / "data", "--exp", exp),
+        *("--title", "Plumbing: nothing was learned", "--stage", "1"),
+    ]
+    command = [str(ROOT / "egs/voxceleb2/run.sh"), *map(str, options)]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert run.returncode == 0, run.stdout + run.stderr
+
+    text = (exp / "RESULTS.md").read_text()
+    assert "Plumbing: nothing was learned" in text
+    assert "| measure | unit | chance | jepa | content | factors | speakers | slots |" in text
+    for name in (
+        "rank", "speaker probe, halves", "content probe", "token error rate, content",
+        "token error rate, residual, 2", "factorisation gap, speaker subspace",
+        "identification by embeddings", "routing accuracy", "PIT separation accuracy",
+        "latent SI-SDR", "predicted K", "DER of slots", "SI-SDRi of voices",
+    ):  # fmt: skip
+        assert f"| {name} |" in text, name
+    for system in ("slots", "oracle-count", "vbx"):
+        scores = read_json(exp / "diarization" / system / "test_part" / "scores.json")
+        rows = {m["row"] for m in scores["metrics"] if m["name"] == "DER"}
+        assert {"hypothesis", "one speaker", "all-speak"} <= rows
+    assert (exp / "plots" / "bits.png").exists()
+    before = {path: path.stat().st_mtime_ns for path in exp.rglob("model.safetensors")}
+    again = [*command[:-1], "4", "--stop-stage", "6"]
+    run = subprocess.run(again, capture_output=True, text=True, env=environment())
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
