@@ -13,6 +13,7 @@ test_speakers=100
 min_speech=2
 conversations="train=20000 dev=200 test=300"
 conversation_conf=
+recordings=
 token_type=char
 vocab_size=500
 conf=conf
@@ -40,6 +41,8 @@ Corpus:
 Conversations (1 to 4 speakers who take turns):
   --conversations 'PART=N ...'
   --conversation-conf FILE  turns, pauses, overlaps, levels
+Real recordings, to be diarized as they are:
+  --recordings DIR          <recording>.flac or .wav, 16 kHz, and ref.rttm
 Tokens:
   --token-type char|bpe --vocab-size N
 Model and training:
@@ -75,7 +78,7 @@ for name in $compare; do
 done
 [[ $conf != conf && $conf != conf/* ]] || conf=$recipe/$conf
 [[ -z $texts || $texts == whisper ]] || texts=$(realpath -m -- "$texts")
-for name in voxceleb2 flac speakers conversation_conf conf data exp publish; do
+for name in voxceleb2 flac speakers conversation_conf recordings conf data exp publish; do
   [[ -z ${!name} ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
 done
 cd "$recipe"
@@ -122,6 +125,10 @@ if ((stage <= 2 && stop_stage >= 2)); then
   log "stage 2: conversations"
   steps/simulate_conversations.sh --mixtures "$conversations" --conf "$conversation_conf" \
     --seed "$seed" --nj "$nj" --force "$force" "$corpus" "$mix"
+  if [[ -n $recordings ]]; then
+    local/prepare_recordings.sh --part real --force "$force" \
+      "$recordings" "$recordings/ref.rttm" "$data/recordings"
+  fi
 fi
 
 if ((stage <= 3 && stop_stage >= 3)) && [[ -n $lang ]]; then
@@ -181,13 +188,13 @@ if ((stage <= 9 && stop_stage >= 9)) && [[ -n $compare ]]; then
   done
 fi
 
-final=$exp/slots
-test_cuts=$mix/cuts_test_part.jsonl.gz
+test_cuts=("$mix/cuts_test_part.jsonl.gz")
+[[ -z $recordings ]] || test_cuts+=("$data/recordings/cuts_real_part.jsonl.gz")
 
 if ((stage <= 10 && stop_stage >= 10)); then
   log "stage 10: diarization, by VBx and by the whole stack"
   steps/stack.sh --nj "$nj" --force "$force" \
-    "$final" "$corpus" "$exp/diarization" "$mix/cuts_dev_part.jsonl.gz" "$test_cuts"
+    "$exp/slots" "$corpus" "$exp/diarization" "$mix/cuts_dev_part.jsonl.gz" "${test_cuts[@]}"
 fi
 
 # The models to measure, as <folder below exp>, in the order of the table.
@@ -222,9 +229,11 @@ if ((stage <= 12 && stop_stage >= 12)); then
   for name in "${models[@]}"; do
     report+=(--models+ "$name=$exp/$name/measures.json" --trained+ "$exp/$name")
   done
-  for system in slots oracle-count vbx; do
-    scores=$exp/diarization/$system/test_part/scores.json
-    [[ ! -f $scores ]] || report+=(--scored+ "$system=$scores")
+  for set in test real; do
+    for system in slots oracle-count vbx; do
+      scores=$exp/diarization/$system/${set}_part/scores.json
+      [[ ! -f $scores ]] || report+=(--scored+ "$system, $set=$scores")
+    done
   done
   "${report[@]}"
 fi

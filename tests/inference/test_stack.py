@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.numpy import load_file
 
@@ -15,6 +16,7 @@ from ume.inference.routing import Heard, Rule, alone, link, ramp, stitch, window
 from ume.inference.stack import posteriors
 from ume.inference.tune_stack import search
 from ume.inference.voice_windows import embed_windows, latents_of
+from ume.mixing import recordings
 from ume.mixing.conversations import Config as ConversationsConfig
 from ume.mixing.conversations import main as simulate_conversations
 from ume.models.echo import Echo, EchoConfig, SlotConfig
@@ -230,3 +232,23 @@ def test_vbx_goes_from_plda_to_scores(data, conversations, model, tmp_path) -> N
         assert 0 < der["value"] < 100
     with pytest.raises(UmeError, match="one of --hyp and --tune"):
         diarize.main(diarize.Config(**common))
+
+
+def test_recordings_whose_voices_nobody_knows_have_a_der_and_no_si_sdr(model, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "one.flac", 0.1 * rng.standard_normal(80000), 16000, "PCM_16")
+    lines = ["SPEAKER one 1 0.5 3.0 <NA> <NA> ann <NA> <NA>"]
+    lines += ["SPEAKER one 1 2.5 2.0 <NA> <NA> bob <NA> <NA>"]
+    (tmp_path / "ref.rttm").write_text("\n".join(lines) + "\n")
+    recordings.main(
+        recordings.Config(str(tmp_path), str(tmp_path / "ref.rttm"), str(tmp_path / "mix"))
+    )
+    cuts, hyp = str(tmp_path / "mix" / "cuts_test_part.jsonl.gz"), tmp_path / "hyp"
+    stack.main(stack.Config(str(model), cuts, str(hyp), window=2.0, hop=1.0))
+    tuned = tmp_path / "tuned.json"
+    tuned.write_text('{"threshold": 0.5, "median": 11, "min_silence": 0, "min_speech": 0}')
+    segment.main(segment.Config(str(hyp), str(tuned)))
+    score.main(score.Config(cuts, str(hyp), str(tmp_path / "test_part")))
+    names = {m["name"] for m in read_json(tmp_path / "test_part" / "scores.json")["metrics"]}
+    assert {"DER", "JER", "speakers counted right"} <= names
+    assert not {name for name in names if name.startswith("SI-SDR")}

@@ -16,7 +16,7 @@ from ume.losses.jepa import (
     update_teacher,
 )
 from ume.nn.lengths import valid_frames
-from ume.nn.norm import instance_norm
+from ume.nn.norm import batch_norm, instance_norm
 
 
 @settings(max_examples=60, deadline=None)
@@ -87,3 +87,15 @@ def test_redundancy_is_nothing_of_noise_and_all_of_a_line() -> None:
     plane = torch.randn(4000, 4) @ torch.randn(4, 16)
     assert 0.3 < redundancy(plane) < 0.8
     torch.testing.assert_close(redundancy(3 * noise + 5), redundancy(noise), atol=1e-4, rtol=1e-3)
+
+
+def test_over_a_batch_what_stays_the_same_in_a_clip_is_kept() -> None:
+    torch.manual_seed(0)
+    states = torch.randn(3, 9, 4) + 5 * torch.randn(3, 1, 4)
+    valid = valid_frames(torch.tensor([9, 6, 9]), 9)
+    over_batch, over_clip = batch_norm(states, valid), instance_norm(states, valid)
+    flat = over_batch[valid]
+    torch.testing.assert_close(flat.mean(dim=0), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(flat.std(dim=0, unbiased=False), torch.ones(4), atol=1e-3, rtol=0)
+    assert not over_batch[~valid].any()
+    assert over_batch[0].mean(dim=0).abs().max() > 0.3 > over_clip[0].mean(dim=0).abs().max()

@@ -58,12 +58,17 @@ def tracks_of(cut: Cut) -> List[MixTrack]:
 
 
 def tracks_by_speaker(cut: Cut) -> Dict[Optional[str], List[MixTrack]]:
-    """Speaker -> tracks; None has those of nobody, noise."""
+    """Speaker -> tracks; None has those of nobody, noise, and of several at once, recordings.
+
+    The speakers of a recording have no tracks: nobody knows their voices apart.
+    """
     found: Dict[Optional[str], List[MixTrack]] = {None: []}
     for track in tracks_of(cut):
-        speakers = [supervision.speaker for supervision in track.cut.supervisions]
-        for speaker in speakers or [None]:
-            found.setdefault(speaker, []).append(track)
+        speakers = dict.fromkeys(supervision.speaker for supervision in track.cut.supervisions)
+        own = list(speakers) if len(speakers) == 1 else [None]
+        for speaker in speakers:
+            found.setdefault(speaker, [])
+        found[own[0]].append(track)
     return found
 
 
@@ -78,7 +83,8 @@ def load_example(
     """The samples [``start``, ``stop``) of a mixture cut, and only those are decoded.
 
     A source is the sum of the tracks of one speaker, its utterances; a track without a supervision
-    (noise) is in the mixture only. A window has no words, since it cuts them anywhere.
+    (noise) is in the mixture only, and so is one of several speakers, a recording, whose sources
+    are zero, since nobody knows them. A window has no words, since it cuts them anywhere.
     ``frame_shift`` (s) is the activity's. Samples are of ``rate`` Hz, whatever the cut's own rate
     is. Audio and sources fill the beginning of ``room``, (T',) and (S', T'), where there is one.
     """
@@ -90,6 +96,8 @@ def load_example(
         room = np.empty(length, np.float32), np.empty((len(spoken), length), np.float32)
     audio, sources = room[0][:length], room[1][: len(spoken), :length]  # (T,), (S, T)
     for speaker, row in zip(spoken, sources):
+        if not tracks[speaker]:
+            row[:] = 0
         for k, track in enumerate(tracks[speaker]):
             add_track(track, row, start, rate, fresh=k == 0)
     if len(sources) == 2:
