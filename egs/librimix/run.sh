@@ -200,14 +200,17 @@ if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
   by_decoder=(attention-decoder ctc-attention)
   [[ ! -d $exp/foundation ]] || by_decoder=(attention)
   gives "$exp" states || by_decoder=()
+  chosen=()
   for method in $methods "${by_decoder[@]}"; do
-    tuned=
-    if [[ $method != *attention && $method != nbest-oracle ]]; then
-      tuned=$exp/tuned_decoding_$method.json
-      [[ $method != 1best ]] || tuned=$exp/tuned_decoding.json
-      steps/tune_decoding.sh --method "$method" --force "$force" \
-        "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
-    fi
+    [[ $method == nbest-oracle || $method == attention || $method == ctc-attention ]] ||
+      chosen+=("$method")
+  done
+  [[ ${#chosen[@]} -eq 0 ]] || steps/tune_decoding.sh --methods "${chosen[*]}" --force "$force" \
+    "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
+  for method in $methods "${by_decoder[@]}"; do
+    tuned=$exp/tuned_decoding_$method.json
+    [[ $method != 1best ]] || tuned=$exp/tuned_decoding.json
+    [[ " ${chosen[*]} " == *" $method "* ]] || tuned=
     for set in "${word_sets[@]}"; do
       inputs=(separated)
       [[ $method != 1best && $method != attention ]] || inputs+=(sources mixture)

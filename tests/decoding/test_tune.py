@@ -11,7 +11,7 @@ from ume.dataset.mixtures import read_cuts
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import lang as prepare_lang
 from ume.decoding.streams import penalise_blank
-from ume.decoding.tune import PENALTIES, SCALES, Config, Setting, main, search
+from ume.decoding.tune import PENALTIES, SCALES, Config, Setting, main, search, tuned_path
 from ume.errors import UmeError
 from ume.files import read_json
 
@@ -43,15 +43,14 @@ def test_the_penalty_that_brings_the_words_back(
     mixtures: Path, spoken: Path, streams: Dict[str, Tensor], hypothesis_folder: Make, method: str
 ) -> None:
     folder = hypothesis_folder(streams)
-    out = folder / "tuned.json"
     cuts = str(mixtures / "cuts_test_max.jsonl.gz")
-    config = Config(str(folder), cuts, str(spoken), str(out), method)
+    config = Config(str(folder), cuts, str(spoken), str(folder), [method])
     main(config)
-    tuned = read_json(out)
+    tuned = read_json(tuned_path(folder, method))
     rates = {float(penalty): rate for penalty, rate in tuned["cpwer"].items()}
     assert tuple(rates) == PENALTIES and tuned["method"] == method
     assert rates[tuned["blank_penalty"]] == min(rates.values()) < 5 < rates[0.0]
-    assert search(config)[Setting(0.0)].deletions > 0
+    assert search(config, method)[Setting(0.0)].deletions > 0
 
 
 @pytest.mark.parametrize("mixtures", [2], indirect=True)
@@ -61,11 +60,10 @@ def test_the_scale_of_the_grammar_is_chosen_with_the_penalty(
 ) -> None:
     pytest.importorskip("k2")
     folder = hypothesis_folder(streams)
-    out = folder / "tuned.json"
-    main(
-        Config(str(folder), str(mixtures / "cuts_test_max.jsonl.gz"), str(spoken), str(out), method)
-    )
-    tuned = read_json(out)
+    cuts = str(mixtures / "cuts_test_max.jsonl.gz")
+    main(Config(str(folder), cuts, str(spoken), str(folder), ["1best", method]))
+    assert read_json(folder / "tuned_decoding.json")["method"] == "1best"
+    tuned = read_json(folder / f"tuned_decoding_{method}.json")
     settings = {f"{penalty:g} {scale:g}" for penalty in PENALTIES for scale in SCALES}
     assert set(tuned["cpwer"]) == settings
     best = f"{tuned['blank_penalty']:g} {tuned['lm_scale']:g}"

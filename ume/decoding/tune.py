@@ -1,6 +1,6 @@
 """Choose blank penalty and scales of decoding on dev: those of lowest cpWER."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Dict, List, Literal, NamedTuple, Optional
@@ -17,10 +17,22 @@ from ume.decoding.nbest import Scales
 from ume.decoding.reference import Texts, pair, read_references
 from ume.decoding.shards import Shards
 from ume.errors import UmeError
-from ume.files import existing, write_json
+from ume.files import PathLike, existing, write_json
 
 PENALTIES = (0.0, 1.0, 2.0, 3.0, 4.0)  # nats
 SCALES = (1.0, 0.9, 1.1, 0.7, 1.3, 0.5, 1.5, 0.3, 1.7, 0.1, 2.0)  # of equals the first
+
+
+Method = Literal[
+    "ctc-greedy-search",
+    "prefix-beam-search",
+    "ctc-decoding",
+    "1best",
+    "nbest",
+    "nbest-rescoring",
+    "whole-lattice-rescoring",
+    "attention-decoder",
+]
 
 
 @dataclass
@@ -34,19 +46,10 @@ class Config:
     lang: str
     """Lang folder the model was trained with."""
     out: str
-    """`tuned_decoding.json` to write."""
-    method: Literal[
-        "ctc-greedy-search",
-        "prefix-beam-search",
-        "ctc-decoding",
-        "1best",
-        "nbest",
-        "nbest-rescoring",
-        "whole-lattice-rescoring",
-        "attention-decoder",
-    ] = "1best"
-    """Method of decoding; see `ume decode`. The penalty is chosen for all of them, the scale of the
-    4-gram for the methods that rescore with it, and the attention decoder's for that one."""
+    """Folder to write `tuned_decoding.json` to, for 1best, and `tuned_decoding_<method>.json`."""
+    methods: List[Method] = field(default_factory=lambda: ["1best"])
+    """Methods of decoding; see `ume decode`. The penalty is chosen for all of them, the scale of
+    the 4-gram for those that rescore with it, and the attention decoder's for that one."""
     model: Optional[str] = None
     """Experiment folder whose model has made the streams (attention-decoder only)."""
     recordings: int = 40
@@ -88,8 +91,8 @@ def texts_at_settings(decoder: Decoder, batch: Dict[str, Tensor]) -> Dict[str, L
     return {name: [text] for name, text in decoder(batch).items()}
 
 
-def search(config: Config) -> Dict[Setting, ErrorRate]:
-    """cpWER at every setting."""
+def search(config: Config, method: Method) -> Dict[Setting, ErrorRate]:
+    """cpWER of a method at every setting."""
     references = read_references(config.cuts, config.recordings)
     tokenizer = Tokenizer(config.lang)
     shards = Shards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
@@ -97,8 +100,8 @@ def search(config: Config) -> Dict[Setting, ErrorRate]:
     missing = set(references) - {name.rpartition("_")[0] for name in names}
     if missing:
         raise UmeError(f"{config.hyp} has no {min(missing)}; run steps/infer.sh again")
-    options = decode.Config(config.hyp, config.lang, config.method, model=config.model)
-    decoder = make_decoder(options, tokenizer, scales_of(config.method))
+    options = decode.Config(config.hyp, config.lang, method, model=config.model)
+    decoder = make_decoder(options, tokenizer, scales_of(method))
     ordered = streams.by_length(shards, names)
     table: Dict[Setting, ErrorRate] = {}
     for penalty in PENALTIES:
@@ -108,7 +111,7 @@ def search(config: Config) -> Dict[Setting, ErrorRate]:
             shards,
             ordered,
         )
-        for index, setting in enumerate(settings_of(config.method, penalty)):
+        for index, setting in enumerate(settings_of(method, penalty)):
             table[setting] = error_rate(
                 references, {name: texts[name][index] if name in texts else "" for name in names}
             )
@@ -125,24 +128,34 @@ def error_rate(references: Texts, words: Dict[str, str]) -> ErrorRate:
 
 
 def main(config: Config) -> None:
-    """Write the setting of lowest cpWER; of equals the smallest penalty, and scales near 1."""
+    """Write the setting of lowest cpWER of every method.
+
+    Of equals that of the smallest penalty, and scales near 1.
+    """
     existing(config.hyp, "steps/infer.sh")
-    table = search(config)
-    setting, errors = min(table.items(), key=lambda item: item[1].error_rate)
-    write_json(
-        Path(config.out),
-        {
-            **setting.chosen(),
-            "method": config.method,
-            "cpwer": {
-                " ".join(f"{value:g}" for value in each.chosen().values()): round(
-                    100 * e.error_rate, 2
-                )
-                for each, e in table.items()
+    for method in config.methods:
+        table = search(config, method)
+        setting, errors = min(table.items(), key=lambda item: item[1].error_rate)
+        write_json(
+            tuned_path(config.out, method),
+            {
+                **setting.chosen(),
+                "method": method,
+                "cpwer": {
+                    " ".join(f"{value:g}" for value in each.chosen().values()): round(
+                        100 * e.error_rate, 2
+                    )
+                    for each, e in table.items()
+                },
+                "recordings": config.recordings,
+                "cuts": config.cuts,
             },
-            "recordings": config.recordings,
-            "cuts": config.cuts,
-        },
-    )
-    chosen = ", ".join(f"{name.replace('_', ' ')} {v:g}" for name, v in setting.chosen().items())
-    print(f"{chosen}: cpWER {100 * errors.error_rate:.1f} %")
+        )
+        names = (f"{name.replace('_', ' ')} {v:g}" for name, v in setting.chosen().items())
+        print(f"{method}: {', '.join(names)}: cpWER {100 * errors.error_rate:.1f} %", flush=True)
+
+
+def tuned_path(folder: PathLike, method: str) -> Path:
+    """The file of a method in an experiment folder."""
+    name = "" if method == "1best" else f"_{method}"
+    return Path(folder) / f"tuned_decoding{name}.json"
