@@ -21,6 +21,7 @@ from ume.models.files import load_echo
 from ume.nn.encoders import EncoderConfig
 from ume.nn.factors import FactorConfig
 from ume.nn.vit import ViTSize
+from ume.nn.whisper import WhisperSize
 from ume.training.average import Config as AverageConfig
 from ume.training.average import main as average
 from ume.training.checkpoint import find_checkpoints, load_checkpoint
@@ -120,15 +121,24 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(data, tmp_path
     assert curves[0] == curves[1]
 
 
-def test_a_random_encoder_can_be_frozen_and_used(conversations, tmp_path):
-    exp = train(config("slots", tmp_path, conversations, encoder_rate=0.0))
+@pytest.mark.parametrize("kind", ["vit", "log-mel", "whisper"])
+def test_heads_are_trained_on_an_encoder_that_stays_as_it_is(kind, data, conversations, tmp_path):
+    given = config("speakers", tmp_path / "speakers", data, encoder_rate=0.0)
+    given.model.encoder.kind = kind
+    given.model.encoder.whisper = WhisperSize(16, 2, 1)
+    before = train(given)
+    given = config("slots", tmp_path / "slots", conversations, encoder_rate=0.0)
+    given.initialize_from = str(before)
+    exp = train(given)
     first = load_checkpoint(exp / "checkpoint-2.pt")["model"]
     last = load_checkpoint(exp / "checkpoint-4.pt")["model"]
     for name, value in first.items():
         moved = name.startswith(("slots.", "voices."))
         if value.is_floating_point() and "weight" in name:
             assert torch.equal(last[name], value) != moved, name
-    assert yaml.safe_load((exp / "model.yaml").read_text())["stages"] == ["slots"]
+    assert yaml.safe_load((exp / "model.yaml").read_text())["stages"] == ["speakers", "slots"]
+    head = load_echo(before).speaker.state_dict()
+    assert all(torch.equal(v, head[k]) for k, v in load_echo(exp).speaker.state_dict().items())
 
 
 @pytest.mark.parametrize(
