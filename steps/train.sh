@@ -32,6 +32,8 @@ help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <ex
   --cmd LAUNCHER            \$train_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=utils/training.sh
+. "$(dirname "$0")/../utils/training.sh"
 [[ $# -eq 3 ]] || die "expected <mixture folder> <lang folder> <experiment folder>; see --help"
 [[ -n $conf ]] || die "--conf is empty; give a file such as conf/ume.yaml"
 [[ -f $conf ]] || die "option --conf: there is no file $conf; check the path"
@@ -57,21 +59,4 @@ if [[ -n $initialize_from ]]; then
   options+=(--initialize_from "$initialize_from" --initialize_parts "[$initialize_parts]")
   inputs+=("$initialize_from/model.safetensors")
 fi
-if [[ $force == true ]]; then
-  rm -f "$exp"/checkpoint-*.pt "$exp/train.json"
-fi
-read -ra launcher <<<"$cmd"
-train=(ume train)
-if [[ -n $torchrun ]]; then
-  read -ra given <<<"$torchrun"
-  train=(ume torchrun "${given[@]}" -m ume train)
-fi
-
-ume stage --dir "$exp" --name train --force "$force" \
-  --made-by "steps/simulate.sh or steps/prepare_lang.sh" \
-  --input "${inputs[@]}" --output "$exp/train.json" -- \
-  "${launcher[@]}" "$exp/log/train.log" "${train[@]}" "${options[@]}"
-
-ume stage --dir "$exp" --name average --force "$force" --input "$exp/train.json" \
-  --output "$exp/model.safetensors" "$exp/model.yaml" -- \
-  "${launcher[@]}" "$exp/log/average.log" ume average --exp "$exp"
+train_and_average train "$exp" "steps/simulate.sh or steps/prepare_lang.sh"

@@ -30,6 +30,8 @@ help_message="usage: steps/train_echo.sh [options] <stage> <experiment folder> <
   --cmd LAUNCHER            \$train_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=utils/training.sh
+. "$(dirname "$0")/../utils/training.sh"
 [[ $# -ge 3 ]] || die "expected <stage> <experiment folder> <folder>...; see --help"
 [[ -n $conf ]] || die "--conf is empty; give a file such as conf/jepa.yaml"
 stage=$1 exp=$2
@@ -60,21 +62,4 @@ if [[ -n $initialize_from ]]; then
   options+=(--initialize-from "$initialize_from")
   inputs+=("$initialize_from/model.safetensors")
 fi
-if [[ $force == true ]]; then
-  rm -f "$exp"/checkpoint-*.pt "$exp/train.json"
-fi
-read -ra launcher <<<"$cmd"
-train=(ume train-echo)
-if [[ -n $torchrun ]]; then
-  read -ra given <<<"$torchrun"
-  train=(ume torchrun "${given[@]}" -m ume train-echo)
-fi
-
-ume stage --dir "$exp" --name train --force "$force" \
-  --made-by "the recipe's corpus stage, or the stage before" \
-  --input "${inputs[@]}" --output "$exp/train.json" -- \
-  "${launcher[@]}" "$exp/log/train.log" "${train[@]}" "${options[@]}"
-
-ume stage --dir "$exp" --name average --force "$force" --input "$exp/train.json" \
-  --output "$exp/model.safetensors" "$exp/model.yaml" -- \
-  "${launcher[@]}" "$exp/log/average.log" ume average --exp "$exp"
+train_and_average train-echo "$exp" "the recipe's corpus stage, or the stage before"
