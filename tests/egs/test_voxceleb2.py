@@ -80,7 +80,7 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
     options = [
         *("--voxceleb2", corpus / "voxceleb2", "--speakers", corpus / "speakers"),
         *("--texts", corpus / "text", "--conversations", "train=4 dev=4 test=4"),
-        *("--conversation-conf", rules, "--min-speech", "1", "--conf", conf, "--nj", "2"),
+        *("--conversation-conf", rules, "--min-speech", "1", "--conf", conf, "--nj", "1"),
         *("--compare", "no-anchor", "--data", tmp_path / "data", "--exp", exp),
         *("--title", "Plumbing: nothing was learned", "--stage", "1"),
     ]
