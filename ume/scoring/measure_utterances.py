@@ -108,6 +108,7 @@ class Utterances:
         found += self.speaker_probes(rngs)
         if self.frame_tokens:
             found += self.content_probes(rngs)
+        found += self.perplexities()
         found += self.token_error_rates()
         if self.voices:
             found += self.verification(rngs)
@@ -117,7 +118,7 @@ class Utterances:
         """Of latents."""
         states = torch.cat(self.sample)
         return [
-            Measure(name, value, "", "latents of every fourth second", count=len(states))
+            Measure(name, value, "", "a frame of latents every 4 s", count=len(states))
             for name, value in collapse(states).items()
         ]
 
@@ -189,6 +190,11 @@ class Utterances:
                 f"top-1 of {ours} minus that of {other}", count=told[ours].count,
                 num_speakers=told[ours].num_speakers, num_classes=told["content"].num_classes,
             ))  # fmt: skip
+        return found
+
+    def perplexities(self) -> List[Measure]:
+        """Entries of the codebooks in use."""
+        found = []
         for name, codes in self.perplexity.items():
             used = torch.cat(codes)
             value = float(np.mean([np.exp(entropy(column)) for column in used.T.tolist()]))
