@@ -61,6 +61,9 @@ class Config(RunConfig):
     """Mixture mode of folders of conversations and mixtures."""
     crop: Optional[float] = None
     """Length (s) of windows to learn from; none: whole cuts. content needs whole cuts."""
+    longest: Optional[float] = None
+    """Seconds of the longest cuts to learn from. CTC says nothing but blank for a while, and long
+    texts keep it there; short ones show it the way out."""
     large_margin_share: float = 0.0
     """speakers: share of the steps, at the end, that are large-margin fine-tuning."""
     large_margin_crop: float = 6.0
@@ -110,6 +113,8 @@ class EchoTask(Task[Config]):
         self.model: Echo = starting_model(config)
         self.model.encoder.specaugment = SpecAugment(config.specaugment)
         cuts = read_folders(config, "train")
+        if config.longest is not None:
+            cuts = [cut for cut in cuts if cut.duration <= config.longest]
         self.speakers = {name: k for k, name in enumerate(speakers_of(cuts))}
         stage = STAGE_CLASSES[config.stage]
         trained = ("encoder",) * (config.encoder_rate > 0) + stage.trains
