@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from ume.dataset.utterances import utterance_cuts
 from ume.decoding.lang import Config as LangConfig
 from ume.decoding.lang import main as prepare_lang
 from ume.errors import UmeError
@@ -26,7 +27,7 @@ from ume.training.average import Config as AverageConfig
 from ume.training.average import main as average
 from ume.training.checkpoint import find_checkpoints, load_checkpoint
 from ume.training.stages.stage import StageConfig
-from ume.training.train_echo import Config, main
+from ume.training.train_echo import Config, by_turns, main
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +182,11 @@ def test_two_processes_train_a_stage_together(data, tmp_path):
     assert record["processes"] == 2 and record["steps"] == 4
     state = load_checkpoint(tmp_path / "exp" / "checkpoint-4.pt")
     assert len(state["rng"]) == 2 and state["aids"]
+
+
+def test_validation_hears_every_speaker_before_any_twice(data):
+    cuts = by_turns(utterance_cuts(data, "train"))
+    speakers = [cut.supervisions[0].speaker for cut in cuts]
+    number = len(set(speakers))
+    assert len(speakers) == 3 * number
+    assert speakers[:number] == sorted(set(speakers)) == speakers[number : 2 * number]

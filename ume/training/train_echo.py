@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import numpy as np
 import torch
 from lhotse.cut import Cut
 
@@ -149,10 +148,9 @@ class EchoTask(Task[Config]):
 
     @cached_property
     def valid(self) -> List[MixtureBatch]:
-        """Cuts of dev, spread over its speakers, each from its start to at most the crop's end."""
+        """Cuts of dev, by turns of its speakers, each from its start to at most the crop's end."""
         config = self.config
-        cuts = read_folders(config, "dev")
-        chosen = [cuts[i] for i in spread_evenly(len(cuts), config.valid_cuts)]
+        chosen = by_turns(read_folders(config, "dev"))[: config.valid_cuts]
         if config.crop is not None:
             chosen = [cut.truncate(duration=min(cut.duration, config.crop)) for cut in chosen]
         slots = config.model.slots.num_slots if config.stage == "slots" else 0
@@ -229,13 +227,15 @@ def speakers_of(cuts: Sequence[Cut]) -> List[str]:
     return sorted({spoken.speaker for cut in cuts for spoken in cut.supervisions})
 
 
-def spread_evenly(count: int, most: int) -> List[int]:
-    """At most ``most`` of ``count`` indices, evenly spread.
-
-    >>> spread_evenly(10, 4), spread_evenly(2, 4)
-    ([0, 3, 6, 9], [0, 1])
-    """
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+def by_turns(cuts: Sequence[Cut]) -> List[Cut]:
+    """The first cut of every (first) speaker, then the second of each, and so on."""
+    taken: Dict[str, int] = {}
+    order = []
+    for cut in cuts:
+        speaker = cut.supervisions[0].speaker
+        order.append((taken.get(speaker, 0), speaker))
+        taken[speaker] = taken.get(speaker, 0) + 1
+    return [cuts[k] for k in sorted(range(len(cuts)), key=order.__getitem__)]
 
 
 def settle(config: Config) -> None:

@@ -15,7 +15,7 @@ LARGE_MARGIN = "margin"  # the kind of batches of fine-tuning
 
 class SpeakersStage(Stage):
     """ArcFace on the training speakers. Watched: for the first half of each dev clip, whether the
-    second half nearest to it, of all in the batch, is its own (%)."""
+    second half nearest to it, of all in the batch, is of the same speaker (%)."""
 
     trains = ("speaker",)
 
@@ -42,5 +42,7 @@ class SpeakersStage(Stage):
         half = torch.div(mask.sum(dim=1, keepdim=True), 2, rounding_mode="floor")  # (B, 1)
         first = mask & (torch.arange(mask.shape[1], device=mask.device) < half)
         one, other = (self.echo.embed(latents, part) for part in (first, mask & ~first))
-        right = (one @ other.T).argmax(dim=1) == torch.arange(len(one), device=one.device)
-        return {"accuracy": Average(100.0 * float(right.sum()), len(right))}
+        names = [names[0] for names in given.batch.speakers]
+        nearest = (one @ other.T).argmax(dim=1).tolist()
+        right = sum(name == names[found] for name, found in zip(names, nearest))
+        return {"accuracy": Average(100.0 * right, len(names))}
