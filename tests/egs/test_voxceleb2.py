@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def corpus(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``voxceleb2/``, lists of speakers, and what the speakers of test-other say."""
+    """``voxceleb2/``, lists of speakers, what those of test-other say; a real recording."""
     folder = tmp_path_factory.mktemp("the corpus")
     source = shared / "data" / "librispeech"
     sexes = read_sexes(source / "SPEAKERS.TXT")
@@ -57,6 +58,11 @@ def corpus(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = [f"id{k:05d}" for k in range(len(order))]
     test = [name for k, name in enumerate(names) if 3 * k >= 2 * len(names)]
     rest = [name for name in names if name not in test]
+    ami, chosen = shared / "data" / "ami", "dev00"
+    (folder / "recordings").mkdir()
+    shutil.copy(ami / f"{chosen}.flac", folder / "recordings")
+    rttm = [line for line in (ami / "ref.rttm").read_text().splitlines() if chosen in line]
+    (folder / "recordings" / "ref.rttm").write_text("\n".join(rttm) + "\n")
     (folder / "speakers").mkdir()
     for part, own in (("train", rest[:6]), ("dev", rest[6:]), ("test", test)):
         (folder / "speakers" / f"speakers_{part}").write_text("\n".join(own) + "\n")
@@ -80,7 +86,8 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
     options = [
         *("--voxceleb2", corpus / "voxceleb2", "--speakers", corpus / "speakers"),
         *("--texts", corpus / "text", "--conversations", "train=4 dev=4 test=4"),
-        *("--conversation-conf", rules, "--min-speech", "1", "--conf", conf, "--nj", "1"),
+        *("--recordings", corpus / "recordings", "--conversation-conf", rules),
+        *("--min-speech", "1", "--conf", conf, "--nj", "1"),
         *("--compare", "no-anchor", "--data", tmp_path / "data", "--exp", exp),
         *("--title", "Plumbing: nothing was learned", "--stage", "1"),
     ]
@@ -98,8 +105,9 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
         "latent SI-SDR", "predicted K", "DER of slots", "SI-SDRi of voices",
     ):  # fmt: skip
         assert f"| {name} |" in text, name
-    for system in ("slots", "oracle-count", "vbx"):
-        scores = read_json(exp / "diarization" / system / "test_part" / "scores.json")
+    assert "| slots, test | oracle-count, test | vbx, test | slots, real |" in text
+    for system, name in product(("slots", "oracle-count", "vbx"), ("test_part", "real_part")):
+        scores = read_json(exp / "diarization" / system / name / "scores.json")
         rows = {m["row"] for m in scores["metrics"] if m["name"] == "DER"}
         assert {"hypothesis", "one speaker", "all-speak"} <= rows
     assert (exp / "plots" / "bits.png").exists()
