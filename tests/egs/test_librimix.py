@@ -59,7 +59,7 @@ def test_all_stages_every_method_and_every_metric(corpora: Path, tmp_path: Path)
         *("--librispeech", str(corpora / "LibriSpeech"), "--wham", str(corpora / "wham_noise")),
         *("--metadata", "own", "--num-mixtures", "1", "--type", "mix_both"),
         *("--conf", str(ROOT / "egs/mini_librimix/conf/smoke.yaml"), "--overlay", str(overlay)),
-        *("--encoder-weights", "none", "--vocab-size", "40", "--nj", "2"),
+        *("--encoder-weights", "none", "--vocab-size", "40", "--nj", "1"),
         *("--data", str(data), "--exp", str(exp), "--title", "Plumbing: nothing was learned"),
     ]
     command = [str(ROOT / "egs/librimix/run.sh"), *options, "--stage", "1"]
