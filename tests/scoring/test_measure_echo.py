@@ -99,7 +99,11 @@ def test_slots_that_are_the_sources_are_right_in_everything(right: bool) -> None
     batch = collate(examples, 3)
     found = Conversations(Oracle(batch, right), torch.zeros(2))  # type: ignore[arg-type]
     found.add(batch)
+    assert found.groups == [
+        "0-0", "1-0+1-1", "2-0+2-1+2-2", "3-0", "4-0+4-1", "5-0+5-1+5-2"
+    ]  # fmt: skip
     measures = {m.name: m for m in slot_measures([found, found], 1.0)}
+    assert all(measure.num_speakers == 12 for measure in measures.values())
     routing, latent = measures["routing accuracy"], measures["latent SI-SDR"]
     assert routing.count == 6 and routing.chance == pytest.approx(100 / 3)
     assert measures["predicted K"].rows["true K"] == 2.0

@@ -44,7 +44,7 @@ class Conversations:
             count, frames = len(own), int(mask[b].sum())
             if count == 0:
                 continue
-            names = "+".join(n for n, e in zip(sorted(batch.speakers[b]), exists[b]) if e)
+            names = "+".join(sorted(n for n, e in zip(batch.speakers[b], exists[b]) if e))
             self.groups.append(names)
             self.true.append(count)
             live = slots.existence[b] > 0
