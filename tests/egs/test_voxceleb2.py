@@ -101,7 +101,7 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
     for name in (
         "rank", "speaker probe, halves", "content probe", "token error rate, content",
         "token error rate, residual, 2", "factorisation gap, speaker subspace",
-        "identification by embeddings", "routing accuracy", "PIT separation accuracy",
+        "identification, halves", "routing accuracy", "PIT separation accuracy",
         "latent SI-SDR", "predicted K", "DER of slots", "SI-SDRi of voices",
     ):  # fmt: skip
         assert f"| {name} |" in text, name

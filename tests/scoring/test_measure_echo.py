@@ -24,18 +24,27 @@ from ume.nn.vit import ViTSize
 from ume.report import echo as report
 from ume.scoring.measure_echo import Config, main
 from ume.scoring.measure_slots import Conversations, slot_measures
-from ume.scoring.probes import draw_halves, equal_error_rate, knn_probe, pooled
+from ume.scoring.measure_utterances import chosen_from, gap
+from ume.scoring.probes import (
+    Drawn,
+    draw_halves,
+    equal_error_rate,
+    error_bounds,
+    knn_probe,
+    pooled,
+    top_1,
+)
 
 
 def test_a_probe_tells_what_there_is_and_chance_where_there_is_nothing() -> None:
     rng = np.random.default_rng(0)
     names = [f"speaker {k % 20}" for k in range(200)]
-    known, asked = draw_halves(names, rng)
+    known, asked = draw_halves(names, names, rng)
     whose = [names[k] for k in asked]
     truth = torch.nn.functional.one_hot(torch.tensor([k % 20 for k in range(200)])).float()
     for vectors, low, high in ((truth, 100, 100), (torch.randn(200, 20), 0, 15)):
-        drawn = [(vectors[known], [names[k] for k in known], vectors[asked], whose, whose)]
-        measure = knn_probe("probe", drawn, "")
+        drawn = Drawn(vectors[known], [names[k] for k in known], vectors[asked], whose, whose)
+        measure = knn_probe("probe", [drawn], [top_1(drawn)], "")
         assert low <= measure.value <= high and measure.low <= measure.value <= measure.high
         assert measure.chance == pytest.approx(5.0) and measure.num_classes == 20
 
@@ -58,11 +67,66 @@ def test_equal_error_rate_of_normal_scores(shift: float, wanted: float) -> None:
     )
 
 
+def test_sessions_are_not_torn_apart_where_a_speaker_has_several() -> None:
+    names = ["a"] * 6 + ["b"] * 4 + ["c"]
+    sessions = ["1", "1", "1", "2", "2", "3"] + ["1"] * 5
+    for seed in range(20):
+        known, asked = draw_halves(names, sessions, np.random.default_rng(seed))
+        assert sorted(known + asked) == list(range(10))  # c has nothing to be found by
+        of_a = [{sessions[k] for k in half if names[k] == "a"} for half in (known, asked)]
+        assert not of_a[0] & of_a[1] and all(of_a)
+        assert [sum(names[k] == "b" for k in half) for half in (known, asked)] == [2, 2]
+
+
+def test_an_equal_error_rate_has_an_interval_over_speakers() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.standard_normal((40, 40)) + 3 * np.eye(40)
+    low, high = error_bounds(scores)
+    assert low < equal_error_rate(scores.ravel(), np.eye(40, dtype=bool).ravel()) < high
+    assert high - low < 15
+    assert error_bounds(np.eye(40)) == (0.0, 0.0)
+    assert error_bounds(np.ones((1, 1))) is None
+    twice = np.array([2.0, 0.0, 1.0])  # a weight is so many pairs alike
+    one = equal_error_rate(np.repeat(scores[0, :3], [2, 0, 1]), np.array([1, 1, 0], dtype=bool))
+    assert one == equal_error_rate(scores[0, :3], np.array([1, 0, 0], dtype=bool), twice)
+
+
+@pytest.mark.parametrize("own, wanted", [("speaker", 100), ("content", -100)])
+def test_the_gap_is_of_the_same_frames_and_has_an_interval(own: str, wanted: int) -> None:
+    """Vectors that tell the token and nothing of the speaker, in either subspace."""
+    torch.manual_seed(0)
+    tokens = [str(k % 10) for k in range(400)]
+    speakers = [str(k // 10 % 40) for k in range(400)]
+    vectors = 100 * torch.nn.functional.one_hot(torch.arange(400) % 10, 10).float()
+    vectors += torch.randn_like(vectors)
+    half = list(range(200)), list(range(200, 400))
+    drawn = [[chosen_from(vectors, labels, speakers, *half)] for labels in (speakers, tokens)]
+    speaker, content, difference = gap(f"{own} subspace", drawn)
+    assert content.value == 100 and speaker.value < 10
+    assert difference.value == pytest.approx(
+        speaker.value - content.value if own == "speaker" else content.value - speaker.value
+    )
+    assert difference.low <= difference.value <= difference.high
+    assert abs(difference.value + wanted) < 15
+    assert difference.num_classes == 10 and difference.num_speakers == 20
+
+
+class Letters:
+    """Tokens of a text: its digits."""
+
+    def encode(self, text: str) -> list:
+        return [int(letter) for letter in text]
+
+
 class Oracle:
     """An Echo whose latents are its audio's level, and whose slots are the sources."""
 
     def __init__(self, batch, right: bool) -> None:
         self.batch, self.right = batch, right
+
+    def log_probs(self, latents):
+        """Token 1 where it is loud, and 2 where it is not."""
+        return torch.nn.functional.one_hot(2 - (latents[..., 1] > 1.0).long(), 3).float()
 
     def latents(self, audio, audio_lens):
         frames = audio[:, : audio.shape[1] // 320 * 320].unflatten(1, (-1, 320))
@@ -95,15 +159,26 @@ def test_slots_that_are_the_sources_are_right_in_everything(right: bool) -> None
         active = np.ones((50, count), dtype=bool)
         active[: 5 * k, 0] = False
         names = [f"{k}-{s}" for s in range(count)]
-        examples.append(Example(str(k), sources.sum(0), sources, active, [None] * count, names))
+        texts = ["12", "21", None][:count]
+        examples.append(Example(str(k), sources.sum(0), sources, active, texts, names))
     batch = collate(examples, 3)
-    found = Conversations(Oracle(batch, right), torch.zeros(2))  # type: ignore[arg-type]
+    found = Conversations(Oracle(batch, right), Letters(), torch.zeros(2))  # type: ignore[arg-type]
     found.add(batch)
     assert found.groups == [
         "0-0", "1-0+1-1", "2-0+2-1+2-2", "3-0", "4-0+4-1", "5-0+5-1+5-2"
     ]  # fmt: skip
     measures = {m.name: m for m in slot_measures([found, found], 1.0)}
     assert all(measure.num_speakers == 12 for measure in measures.values())
+    separated, tokens = measures["PIT separation accuracy"], measures["token error rate of slots"]
+    assert {"of 2, chance 75", "of 3, chance 67"} == set(separated.rows)
+    assert tokens.count == 4 * 2 * 2 and tokens.chance == 100  # windows, texts, their tokens
+    shares = np.array(
+        [
+            [measures["routing accuracy"].rows[f"{k} taken for {n}"] for n in range(4)]
+            for k in (1, 2, 3)
+        ]
+    )
+    assert (shares.sum(axis=1) == 100).all()
     routing, latent = measures["routing accuracy"], measures["latent SI-SDR"]
     assert routing.count == 6 and routing.chance == pytest.approx(100 / 3)
     assert measures["predicted K"].rows["true K"] == 2.0
@@ -111,12 +186,15 @@ def test_slots_that_are_the_sources_are_right_in_everything(right: bool) -> None
         "the mixture's latents", "a wrong source", "the mean, not taken away"
     }  # fmt: skip
     if right:
-        assert routing.value == 100 and measures["PIT separation accuracy"].value == 100
+        assert routing.value == 100 and separated.value == 100
+        assert (shares == 100 * np.eye(3, 4, 1)).all()
+        assert tokens.value == pytest.approx(tokens.rows["clean sources"])
         assert measures["DER of slots"].value == 0 and measures["SI-SDRi of voices"].value > 20
         assert latent.value > 40 > latent.rows["the mixture's latents"]
     else:
         assert routing.value == pytest.approx(100 / 3)
-        assert measures["PIT separation accuracy"].value < 100 and latent.value < 20
+        assert (shares[:, 3] == 100).all()
+        assert separated.value < 100 and latent.value < 20
         assert measures["predicted K"].value == 3.0
 
 
@@ -149,14 +227,14 @@ def test_everything_is_measured_and_put_into_one_table(data, model, tmp_path) ->
     whole, bare = tmp_path / "measures.json", tmp_path / "bare.json"
     main(Config(str(model), str(whole), str(data), part="train", alignment=str(alignment)))
     slots = tmp_path / "slots.json"
-    main(Config(str(model), str(slots), None, str(mix), "dev", window=1.5))
+    main(Config(str(model), str(slots), str(data), str(mix), "dev", window=1.5))
     main(Config(str(model), str(bare), str(data), part="train"))
     names = [m["name"] for m in read_json(whole)["measures"]]
     for name in (
         "rank", "speaker probe, halves", "speaker probe, utterances", "content probe",
         "factorisation gap, speaker subspace", "factorisation gap, quantised content subspace",
         "perplexity, residual", "token error rate, content", "token error rate, residual, 2",
-        "identification by embeddings", "equal error rate of embeddings",
+        "identification, halves", "identification, utterances", "equal error rate",
     ):  # fmt: skip
         assert name in names
     assert "content probe" not in [m["name"] for m in read_json(bare)["measures"]]

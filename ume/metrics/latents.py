@@ -13,6 +13,8 @@ from torch.nn.functional import normalize
 from ume.metrics.permutations import best_permutation
 from ume.metrics.si_sdr import si_sdr
 
+CHUNK = 1024  # vectors asked for at once
+
 
 class Matched(NamedTuple):
     """Slots matched with the sources of a mixture.
@@ -57,9 +59,15 @@ def knn_right(known: Tensor, classes: Tensor, asked: Tensor, truth: Tensor, k: i
     By cosine; of classes (N,) that come equally often among the nearest, the one of the nearest
     counts. ``truth`` (M,) are the right classes.
     """
-    near = (normalize(asked, dim=1) @ normalize(known, dim=1).T).topk(min(k, len(known)), dim=1)
+    known = normalize(known, dim=1).T
+    told = [vote(part @ known, classes, k) for part in normalize(asked, dim=1).split(CHUNK)]
+    return torch.cat(told) == truth
+
+
+def vote(alike: Tensor, classes: Tensor, k: int) -> Tensor:
+    """The class (M,) that most of the ``k`` nearest have; ``alike`` (M, N), ``classes`` (N,)."""
+    near = alike.topk(min(k, len(classes)), dim=1)
     votes = classes[near.indices]  # (M, k), nearest first
     count = (votes[:, :, None] == votes[:, None]).sum(dim=2).to(near.values.dtype)
     first = torch.arange(votes.shape[1], 0, -1, device=votes.device) / (2 * votes.shape[1])
-    told = votes.gather(1, (count + first).argmax(dim=1, keepdim=True))[:, 0]
-    return told == truth
+    return votes.gather(1, (count + first).argmax(dim=1, keepdim=True))[:, 0]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import List, Optional
 
 import torch
+from lhotse.cut import MonoCut
 from tqdm import tqdm
 
 from ume.dataset.loader import MixtureDataset, eval_batches, load, make_eval_loader
@@ -27,8 +28,8 @@ class Config:
     """Experiment folder of a stage of Echo."""
     output: str
     """JSON to write."""
-    data: Optional[str] = None
-    """Data folder, for what is measured on utterances."""
+    data: str
+    """Data folder, for what is measured on utterances; its mean is that of latents."""
     mixtures: Optional[str] = None
     """Mixture folder, for what is measured on slots; its cuts of `mode`."""
     part: str = "test"
@@ -53,23 +54,21 @@ def main(config: Config) -> None:
         torch.set_num_threads(config.num_threads)
     echo = load_echo(config.model)
     measures: List[Measure] = []
-    centre = None
-    if config.data is not None:
-        cuts = utterance_cuts(config.data, config.part)
-        alignment = {} if config.alignment is None else read_json(existing(config.alignment))
-        heard = Utterances(echo, tokenizer_of(config.model), alignment)
-        batches = make_eval_loader(sorted(cuts, key=lambda cut: (cut.duration, cut.id)), 60.0)
-        for batch in tqdm(batches, desc="utterances", mininterval=5):
-            heard.add(batch)
-        measures += heard.measures(config.seeds)
-        centre = heard.sums[0] / heard.sums[1]
+    cuts = utterance_cuts(config.data, config.part)
+    alignment = {} if config.alignment is None else read_json(existing(config.alignment))
+    tokenizer = tokenizer_of(config.model)
+    heard = Utterances(echo, tokenizer, alignment, {cut.id: session_of(cut) for cut in cuts})
+    batches = make_eval_loader(sorted(cuts, key=lambda cut: (cut.duration, cut.id)), 60.0)
+    for batch in tqdm(batches, desc="utterances", mininterval=5):
+        heard.add(batch)
+    measures = heard.measures(config.seeds)
     if config.mixtures is not None and "slots" in echo.config.stages:
         mixtures = read_cuts(cuts_path(config.mixtures, config.part, config.mode))
         seeds = []
         for seed in range(config.seeds):
             dataset = MixtureDataset(mixtures, config.window, seed)
             dataset.num_speakers = echo.config.slots.num_slots
-            found = Conversations(echo, centre)
+            found = Conversations(echo, tokenizer, heard.centre())
             order = [(0, batch) for batch in eval_batches(mixtures, 8 * config.window)]
             for batch in tqdm(load(dataset, order, 0), desc="windows", total=len(order)):
                 found.add(batch)
@@ -85,6 +84,11 @@ def main(config: Config) -> None:
         "seeds": config.seeds,
         "measures": [asdict(measure) for measure in measures],
     })  # fmt: skip
+
+
+def session_of(cut: MonoCut) -> str:
+    """The session that an utterance was recorded in; "" where nobody knows."""
+    return (cut.supervisions[0].custom or {}).get("session", "")
 
 
 def tokenizer_of(model: str) -> Optional[Tokenizer]:

@@ -8,25 +8,32 @@ import torch
 from torch import Tensor
 
 from ume.dataset.batch import MixtureBatch
+from ume.dataset.tokenizer import Tokenizer
 from ume.metrics.frame_der import frame_der
 from ume.metrics.latents import latent_si_sdr, match_slots
 from ume.metrics.si_sdr import si_sdr
 from ume.models.echo import Echo
 from ume.scoring.probes import Measure, Seed, pooled
+from ume.training.validation import Tokens, encode_texts, token_errors
 
 CHANCE = {2: 75.0, 3: 67.0, 4: 64.0}  # PIT separation accuracy of random slots, docs/echo.md
+Errors = Dict[str, List[Tuple[int, int, str]]]  # of tokens: wrong, all, speakers
 
 
 class Conversations:
-    """What is kept of the slots of windows of mixtures."""
+    """What is kept of the slots of windows of mixtures.
 
-    def __init__(self, echo: Echo, centre: Optional[Tensor]) -> None:
-        self.echo, self.centre = echo, centre
+    ``centre`` (D,) is the mean of latents.
+    """
+
+    def __init__(self, echo: Echo, tokenizer: Optional[Tokenizer], centre: Tensor) -> None:
+        self.echo, self.tokenizer, self.centre = echo, tokenizer, centre
         self.groups: List[str] = []  # who speaks in each window
         self.true: List[int] = []
         self.live: List[int] = []
         self.right: List[int] = []  # of sources
         self.of: List[int] = []
+        self.errors: Errors = {}
         self.decibels: Dict[str, List[Tuple[float, int, str]]] = {}
         self.diarization: Dict[str, List[Tuple[float, float]]] = {}
 
@@ -39,7 +46,8 @@ class Conversations:
         lens = batch.audio_lens.repeat_interleave(exists.sum(dim=1))
         sources, _ = self.echo.latents(batch.sources[exists], lens)
         parts = sources.split(exists.sum(dim=1).tolist())
-        centre = sources.mean(dim=(0, 1)) if self.centre is None else self.centre
+        centre = self.centre
+        texts = encode_texts(batch, self.tokenizer)
         for b, own in enumerate(parts):
             count, frames = len(own), int(mask[b].sum())
             if count == 0:
@@ -58,6 +66,9 @@ class Conversations:
             self.right.append(int(matched.right.sum()))
             self.of.append(count)
             chosen, mixture = heard[matched.perm], latents[b, :frames].expand_as(own)
+            said = [[text] for text, there in zip(texts[b], exists[b]) if there]
+            self.read("slots", chosen, said, names)
+            self.read("clean sources", own, said, names)
             self.note("slots", latent_si_sdr(chosen, own, centre), names)
             self.note("the mixture's latents", latent_si_sdr(mixture, own, centre), names)
             self.note("a wrong source", latent_si_sdr(own.roll(1, 0), own, centre), names)
@@ -71,6 +82,14 @@ class Conversations:
             before = si_sdr(batch.audio[b, :samples].double().expand_as(truth), truth)
             after = si_sdr(voices[b, matched.perm, :samples].double(), truth)
             self.note("SI-SDRi", torch.nan_to_num(after - before), names)
+
+    def read(self, name: str, states: Tensor, texts: Tokens, names: str) -> None:
+        """Count token errors of greedy search in ``states`` (S, F, D), where there are words."""
+        if any(text is not None for (text,) in texts):
+            log_probs = self.echo.log_probs(states)[:, None]  # (S, 1, F, V)
+            lens = torch.full((len(states),), states.shape[1])
+            wrong, total = token_errors(log_probs, lens, texts)
+            self.errors.setdefault(name, []).append((wrong, total, names))
 
     def note(self, name: str, decibels: Tensor, names: str) -> None:
         """Keep the sum over sources."""
@@ -98,6 +117,8 @@ def slot_measures(seeds: Sequence[Conversations], window: float) -> List[Measure
     mixed = [seed for seed in seeds if seed.of]
     if mixed:
         found += separation_measures(mixed, f"{where} with 2 speakers and more")
+    if any(seed.errors for seed in mixed):
+        found.append(token_measure([seed.errors for seed in mixed if seed.errors], where))
     for measure in found:
         measure.num_speakers = len({n for s in seeds for g in s.groups for n in g.split("+")})
     return found
@@ -107,11 +128,15 @@ def routing_measures(seeds: Sequence[Conversations], where: str) -> List[Measure
     """How many there are, and who speaks when."""
     true = [k for seed in seeds for k in seed.true]
     live = [k for seed in seeds for k in seed.live]
+    most = max(true + live)
     usual, times = Counter(true).most_common(1)[0]
-    by_number = {
-        f"of {k}": float(np.mean([p for p, t in zip(live, true) if t == k]))
-        for k in sorted(set(true))
-    }
+    by_number, confusions = {}, {}
+    for k in sorted(set(true)):
+        own = [p for p, t in zip(live, true) if t == k]
+        by_number[f"of {k}"] = float(np.mean(own))
+        confusions.update(
+            {f"{k} taken for {n}": 100 * own.count(n) / len(own) for n in range(most + 1)}
+        )
     errors = {n: [row for s in seeds for row in s.diarization[n]] for n in seeds[0].diarization}
     ders = {n: 100 * sum(e for e, _ in own) / sum(t for _, t in own) for n, own in errors.items()}
     return [
@@ -119,11 +144,12 @@ def routing_measures(seeds: Sequence[Conversations], where: str) -> List[Measure
             "routing accuracy",
             [(100.0 * np.equal(s.live, s.true), np.ones(len(s.true)), s.groups) for s in seeds],
             "%", f"{where}; as many live slots as speakers; chance: always {usual}",
-            chance=100.0 * times / len(true),
+            chance=100.0 * times / len(true), rows=confusions,
         ),
-        Measure(
-            "predicted K", float(np.mean(live)), "speakers", f"{where}; mean",
-            rows={"true K": float(np.mean(true)), **by_number}, count=len(true),
+        pooled(
+            "predicted K", [(s.live, np.ones(len(s.live)), s.groups) for s in seeds],
+            "speakers", f"{where}; mean",
+            rows={"true K": float(np.mean(true)), **by_number},
         ),
         pooled(
             "DER of slots",
@@ -139,13 +165,19 @@ def separation_measures(seeds: Sequence[Conversations], where: str) -> List[Meas
     several = [[g for g, k in zip(seed.groups, seed.true) if k > 1] for seed in seeds]
     of = [k for seed in seeds for k in seed.of]
     rows = {n: rate([row for s in seeds for row in s.decibels[n]]) for n in seeds[0].decibels}
+    by_number = {
+        f"of {k}, chance {chance(k):g}": 100
+        * sum(r for s in seeds for r, n in zip(s.right, s.of) if n == k)
+        / (k * of.count(k))
+        for k in sorted(set(of))
+    }
     trivial = {n: value for n, value in rows.items() if n not in ("slots", "SI-SDRi")}
     return [
         pooled(
             "PIT separation accuracy",
             [(100.0 * np.array(s.right), s.of, g) for s, g in zip(seeds, several)],
             "%", f"{where}; a slot nearer to its own source than to the others",
-            chance=float(np.average([CHANCE.get(k, CHANCE[4]) for k in of], weights=of)),
+            chance=float(np.average([chance(k) for k in of], weights=of)), rows=by_number,
         ),
         pooled(
             "latent SI-SDR", [columns(s.decibels["slots"]) for s in seeds], "dB",
@@ -158,12 +190,27 @@ def separation_measures(seeds: Sequence[Conversations], where: str) -> List[Meas
     ]  # fmt: skip
 
 
+def chance(speakers: int) -> float:
+    """PIT separation accuracy (%) of random slots; it hardly falls any more beyond 4 speakers."""
+    return CHANCE[min(speakers, max(CHANCE))]
+
+
+def token_measure(errors: Sequence[Errors], where: str) -> Measure:
+    """Tokens read from slots, beside those read from the clean sources."""
+    clean = rate([row for own in errors for row in own["clean sources"]])
+    return pooled(
+        "token error rate of slots", [columns(own["slots"], 100.0) for own in errors], "%",
+        f"{where} that hold all of a mixture; greedy CTC; chance: the empty answer",
+        chance=100.0, rows={"clean sources": 100 * clean},
+    )  # fmt: skip
+
+
 def rate(rows: Sequence[Tuple[float, int, str]]) -> float:
-    """Mean over sources."""
+    """Mean over sources, or over tokens."""
     return sum(row[0] for row in rows) / sum(row[1] for row in rows)
 
 
-def columns(rows: Sequence[Tuple[float, int, str]]) -> Seed:
-    """Rows as what :func:`pooled` takes."""
+def columns(rows: Sequence[Tuple[float, int, str]], scale: float = 1.0) -> Seed:
+    """Rows as what :func:`pooled` takes, numerators times ``scale``."""
     numerators, denominators, groups = zip(*rows)
-    return numerators, denominators, groups
+    return scale * np.array(numerators), denominators, groups

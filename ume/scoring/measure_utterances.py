@@ -1,6 +1,5 @@
 """What a stage of Echo knows of utterances: probes, token errors, embeddings."""
 
-from collections import Counter
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -12,11 +11,22 @@ from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
 from ume.losses.jepa import collapse
 from ume.models.echo import Echo
-from ume.scoring.probes import Measure, draw_halves, equal_error_rate, knn_probe, pooled
+from ume.nn.lengths import spread
+from ume.scoring.probes import (
+    Drawn,
+    Measure,
+    draw_halves,
+    equal_error_rate,
+    error_bounds,
+    knn_probe,
+    pooled,
+    top_1,
+)
 from ume.training.validation import encode_texts, token_errors
 
 PIECE = 2.0  # seconds of an utterance's halves that are compared
 FRAMES = 40  # tokens of an utterance whose frames are probed, at most
+PROBED = 20000  # of all utterances, about
 RESIDUAL = (1, 2, 4, 8)  # codebooks
 RATE = round(1 / FRAME_SHIFT)  # frames a second
 SPACES = ("latents", "speaker subspace", "content subspace", "quantised speaker subspace",
@@ -24,13 +34,23 @@ SPACES = ("latents", "speaker subspace", "content subspace", "quantised speaker 
 
 
 class Utterances:
-    """What is kept of the utterances of speakers who were not trained on."""
+    """What is kept of the utterances of speakers who were not trained on.
+
+    ``sessions`` has the recording session of every utterance that is to come.
+    """
 
     def __init__(
-        self, echo: Echo, tokenizer: Optional[Tokenizer], alignment: Dict[str, List[List[int]]]
+        self,
+        echo: Echo,
+        tokenizer: Optional[Tokenizer],
+        alignment: Dict[str, List[List[int]]],
+        sessions: Dict[str, str],
     ) -> None:
         self.echo, self.tokenizer, self.alignment = echo, tokenizer, alignment
+        self.session_of = sessions
+        self.frames_each = min(FRAMES, max(1, PROBED // len(sessions)))
         self.speakers: List[str] = []
+        self.sessions: List[str] = []
         self.halves: List[Tensor] = []  # (2, D), means of the latents of PIECE s of each half
         self.voices: List[Tensor] = []  # (2, E), their embeddings
         self.sample: List[Tensor] = []  # latents, for signs of collapse
@@ -39,7 +59,7 @@ class Utterances:
         self.frame_speakers: List[str] = []
         self.frame_utterances: List[str] = []
         self.errors: Dict[str, List[Tuple[int, int, str]]] = {}  # reader -> wrong, all, speaker
-        self.perplexity: Dict[str, List[Tensor]] = {}
+        self.used: Dict[str, Tensor] = {}  # quantiser -> (C, V), uses of the entries
         self.sums = (torch.zeros(echo.encoder.width), torch.zeros(()))
 
     def add(self, batch: MixtureBatch) -> None:
@@ -47,6 +67,7 @@ class Utterances:
         latents, mask = self.echo.latents(batch.audio, batch.audio_lens)
         self.sums = (self.sums[0] + latents[mask].sum(dim=0), self.sums[1] + mask.sum())
         self.sample.append(latents[mask][:: 4 * RATE])
+        self.sessions += [self.session_of[name] for name in batch.ids]
         for clip, length, names in zip(latents, mask.sum(dim=1).tolist(), batch.speakers):
             pieces = halves(length, round(PIECE * RATE))
             self.speakers.append(names[0])
@@ -64,13 +85,18 @@ class Utterances:
             self.read("content", self.echo.log_probs(latents), mask, batch)
         for b, name in enumerate(batch.ids):
             pairs = self.alignment.get(name, [])
-            chosen = pairs[:: max(1, len(pairs) // FRAMES)][:FRAMES]
+            number = min(self.frames_each, len(pairs))
+            chosen = [pairs[(2 * k + 1) * len(pairs) // (2 * number)] for k in range(number)]
             places = [min(frame, int(mask[b].sum()) - 1) for _, frame in chosen]
             for space, states in spaces.items():
                 self.frames[space].append(states[b, places])
             self.frame_tokens += [token for token, _ in chosen]
             self.frame_speakers += [batch.speakers[b][0]] * len(chosen)
             self.frame_utterances += [name] * len(chosen)
+
+    def centre(self) -> Tensor:
+        """The mean (D,) of all latents."""
+        return self.sums[0] / self.sums[1]
 
     def factorise(self, latents: Tensor, mask: Tensor, batch: MixtureBatch) -> Dict[str, Tensor]:
         """The subspaces before and after the quantisers; tokens are read from contents."""
@@ -79,12 +105,15 @@ class Utterances:
         found = factors.quantise(factored, mask)
         self.read("continuous", factors.log_probs(factored.content, "continuous"), mask, batch)
         self.read("product", factors.log_probs(found["product"].values, "product"), mask, batch)
-        books = len(factors.residual_books.books)
-        for count in [number for number in RESIDUAL if number <= books]:
-            values = factors.quantise(factored, mask, count)["residual"].values
-            self.read(f"residual, {count}", factors.log_probs(values, "residual"), mask, batch)
+        for count in RESIDUAL:
+            if count <= len(factors.residual_books.books):
+                values = factors.residual_books(factored.content[mask], count).values
+                log_probs = factors.log_probs(spread(values, mask), "residual")
+                self.read(f"residual, {count}", log_probs, mask, batch)
         for name, quantised in found.items():
-            self.perplexity.setdefault(name, []).append(quantised.codes)
+            entries = self.echo.config.factors.entries
+            used = torch.stack([c.bincount(minlength=entries) for c in quantised.codes.T])
+            self.used[name] = used + self.used.get(name, torch.zeros_like(used))
         return {
             "speaker subspace": factored.speaker,
             "content subspace": factored.content,
@@ -105,12 +134,13 @@ class Utterances:
         """All of it, by the draws of each evaluation seed."""
         rngs = [np.random.default_rng(seed) for seed in range(num_seeds)]
         found = self.signs_of_collapse()
-        found += self.speaker_probes(rngs)
-        if self.frame_tokens:
+        found += self.speaker_probes(rngs, "speaker probe", "mean latents", self.halves)
+        if len(set(self.frame_speakers)) > 1:
             found += self.content_probes(rngs)
         found += self.perplexities()
         found += self.token_error_rates()
         if self.voices:
+            found += self.speaker_probes(rngs, "identification", "embeddings", self.voices)
             found += self.verification(rngs)
         return found
 
@@ -129,102 +159,86 @@ class Utterances:
             for speaker in sorted(set(self.speakers))
         ]
 
-    def speaker_probes(self, rngs: Sequence[np.random.Generator]) -> List[Measure]:
+    def speaker_probes(
+        self, rngs: Sequence[np.random.Generator], name: str, what: str, pairs: Sequence[Tensor]
+    ) -> List[Measure]:
         """Halves of one utterance of every speaker; and utterances of those who have several."""
         halves, others = [], []
+        whole = torch.stack(list(pairs)).mean(dim=1)
         for rng in rngs:
             chosen = self.one_each(rng)
             names = [self.speakers[k] for k in chosen]
-            first, second = torch.stack([self.halves[k] for k in chosen]).unbind(dim=1)
-            halves.append((first, names, second, names, names))
-            known, asked = draw_halves(self.speakers, rng)
-            whose = [self.speakers[k] for k in asked]
-            vectors = torch.stack([pair.mean(dim=0) for pair in self.halves])
-            others.append(
-                (vectors[known], [self.speakers[k] for k in known], vectors[asked], whose, whose)
-            )
-        return [
-            knn_probe(
-                "speaker probe, halves", halves,
-                f"mean latents of {PIECE:g} s of each half of an utterance, one a speaker; top-1",
-            ),
-            knn_probe(
-                "speaker probe, utterances", others,
-                f"mean latents of {2 * PIECE:g} s of an utterance against other utterances; top-1",
-            ),
-        ]  # fmt: skip
+            first, second = torch.stack([pairs[k] for k in chosen]).unbind(dim=1)
+            halves.append(Drawn(first, names, second, names, names))
+            drawn = draw_halves(self.speakers, self.sessions, rng)
+            others.append(chosen_from(whole, self.speakers, self.speakers, *drawn))
+        found = [knn_probe(
+            f"{name}, halves", halves, [top_1(drawn) for drawn in halves],
+            f"{what} of {PIECE:g} s of each half of an utterance, one a speaker; top-1",
+        )]  # fmt: skip
+        if others[0].truth:
+            found.append(knn_probe(
+                f"{name}, utterances", others, [top_1(drawn) for drawn in others],
+                f"{what} of {2 * PIECE:g} s of an utterance against other utterances, of other "
+                "sessions where the speaker has several; top-1",
+            ))  # fmt: skip
+        return found
 
     def content_probes(self, rngs: Sequence[np.random.Generator]) -> List[Measure]:
         """Tokens of speakers by those of others; and what each subspace knows of both."""
-        found = []
         tokens = [str(token) for token in self.frame_tokens]
-        speakers = sorted(set(self.frame_speakers))
+        whose = self.frame_speakers
         spaces = {space: torch.cat(own) for space, own in self.frames.items() if own}
-        drawn = []
-        for rng in rngs:
-            half = set(rng.permutation(speakers)[: len(speakers) // 2].tolist())
-            known = [k for k, name in enumerate(self.frame_speakers) if name in half]
-            asked = [k for k, name in enumerate(self.frame_speakers) if name not in half]
-            drawn.append((known, asked))
-        found.append(knn_probe(
-            "content probe",
-            [self.asked(spaces["latents"], tokens, *pair) for pair in drawn],
+        by_others = [
+            chosen_from(spaces["latents"], tokens, whose, *self.by_speaker(rng)) for rng in rngs
+        ]
+        probe = knn_probe(
+            "content probe", by_others, [top_1(drawn) for drawn in by_others],
             "latents of the middle frames of tokens, against those of other speakers; top-1",
-        ))  # fmt: skip
-        if len(spaces) == 1:
+        )  # fmt: skip
+        probe.rows = {"any token alike": 100 / probe.num_classes}
+        found = [probe]
+        frames = [self.by_utterance(rng) for rng in rngs]
+        if not frames[0][1]:
             return found
-        drawn = [self.by_utterance(rng) for rng in rngs]
-        for space in SPACES[1:]:
-            told = {
-                kind: knn_probe(
-                    f"{kind} top-1, {space}",
-                    [self.asked(spaces[space], labels, *pair) for pair in drawn],
-                    "middle frames of tokens, against those of other utterances",
-                )
-                for kind, labels in (("speaker", self.frame_speakers), ("content", tokens))
-            }
-            ours, other = ("speaker", "content") if "speaker" in space else ("content", "speaker")
-            found += told.values()
-            found.append(Measure(
-                f"factorisation gap, {space}", told[ours].value - told[other].value, "points",
-                f"top-1 of {ours} minus that of {other}", count=told[ours].count,
-                num_speakers=told[ours].num_speakers, num_classes=told["content"].num_classes,
-            ))  # fmt: skip
+        for space in spaces:
+            if space != "latents":
+                found += gap(space, [
+                    [chosen_from(spaces[space], labels, whose, *pair) for pair in frames]
+                    for labels in (whose, tokens)
+                ])  # fmt: skip
         return found
 
     def perplexities(self) -> List[Measure]:
         """Entries of the codebooks in use."""
         found = []
-        for name, codes in self.perplexity.items():
-            used = torch.cat(codes)
-            value = float(np.mean([np.exp(entropy(column)) for column in used.T.tolist()]))
+        for name, used in self.used.items():
+            shares = used / used.sum(dim=1, keepdim=True)  # (C, V)
+            entropy = -torch.xlogy(shares, shares).sum(dim=1)
             found.append(Measure(
-                f"perplexity, {name}", value, "entries", "mean over codebooks; chance: all of them",
-                chance=self.echo.config.factors.entries, count=len(used),
+                f"perplexity, {name}", float(entropy.exp().mean()), "entries",
+                "mean over codebooks; chance: all of them", chance=used.shape[1],
+                count=int(used[0].sum()),
             ))  # fmt: skip
         return found
+
+    def by_speaker(self, rng: np.random.Generator) -> Tuple[List[int], List[int]]:
+        """Frames known and asked, of different speakers."""
+        speakers = sorted(set(self.frame_speakers))
+        half = set(rng.permutation(speakers)[: len(speakers) // 2].tolist())
+        known = [k for k, name in enumerate(self.frame_speakers) if name in half]
+        return known, [k for k, name in enumerate(self.frame_speakers) if name not in half]
 
     def by_utterance(self, rng: np.random.Generator) -> Tuple[List[int], List[int]]:
         """Frames known and asked, of different utterances of the same speakers."""
         names = sorted(set(self.frame_utterances))
         whose = dict(zip(self.frame_utterances, self.frame_speakers))
-        known, asked = draw_halves([whose[name] for name in names], rng)
+        sessions = [self.session_of[name] for name in names]
+        known, asked = draw_halves([whose[name] for name in names], sessions, rng)
         one, other = ({names[k] for k in half} for half in (known, asked))
         return (
             [k for k, name in enumerate(self.frame_utterances) if name in one],
             [k for k, name in enumerate(self.frame_utterances) if name in other],
-        )
-
-    def asked(
-        self, vectors: Tensor, labels: Sequence[str], known: List[int], asked: List[int]
-    ) -> Tuple[Tensor, List[str], Tensor, List[str], List[str]]:
-        """What :func:`knn_probe` takes."""
-        return (
-            vectors[known],
-            [labels[k] for k in known],
-            vectors[asked],
-            [labels[k] for k in asked],
-            [self.frame_speakers[k] for k in asked],
         )
 
     def token_error_rates(self) -> List[Measure]:
@@ -249,24 +263,61 @@ class Utterances:
         return found
 
     def verification(self, rngs: Sequence[np.random.Generator]) -> List[Measure]:
-        """Embeddings: identification and equal error rate by halves."""
-        drawn, rates = [], []
+        """Equal error rate of embeddings, by halves."""
+        rates, bounds = [], []
         for rng in rngs:
-            chosen = self.one_each(rng)
-            names = [self.speakers[k] for k in chosen]
-            first, second = torch.stack([self.voices[k] for k in chosen]).unbind(dim=1)
-            drawn.append((first, names, second, names, names))
-            scores = (second @ first.T).numpy()
-            rates.append(equal_error_rate(scores.ravel(), np.eye(len(names), dtype=bool).ravel()))
-        halves = f"embeddings of {PIECE:g} s of each half of an utterance, one a speaker"
-        return [
-            knn_probe("identification by embeddings", drawn, f"{halves}; top-1"),
-            Measure(
-                "equal error rate of embeddings", float(np.mean(rates)), "%",
-                f"{halves}; all pairs", chance=50.0, num_speakers=len(set(self.speakers)),
-                count=len(names) ** 2,
-            ),
-        ]  # fmt: skip
+            first, second = torch.stack([self.voices[k] for k in self.one_each(rng)]).unbind(dim=1)
+            scores = (second @ first.T).double().numpy()
+            rates.append(equal_error_rate(scores.ravel(), np.eye(len(scores), dtype=bool).ravel()))
+            bounds.append(error_bounds(scores))
+        low, high = np.mean([pair for pair in bounds if pair is not None], axis=0).tolist()
+        return [Measure(
+            "equal error rate", float(np.mean(rates)), "%",
+            f"embeddings of {PIECE:g} s of each half of an utterance, one a speaker; all pairs",
+            low, high, chance=50.0, num_speakers=len(scores), count=scores.size,
+        )]  # fmt: skip
+
+
+def chosen_from(
+    vectors: Tensor,
+    labels: Sequence[str],
+    speakers: Sequence[str],
+    known: Sequence[int],
+    asked: Sequence[int],
+) -> Drawn:
+    """Those of ``vectors`` (N, D) that are known and asked for, by index."""
+    return Drawn(
+        vectors[list(known)],
+        [labels[k] for k in known],
+        vectors[list(asked)],
+        [labels[k] for k in asked],
+        [speakers[k] for k in asked],
+    )
+
+
+def gap(space: str, drawn: Sequence[Sequence[Drawn]]) -> List[Measure]:
+    """Top-1 of speakers and of contents in a subspace, and what is its own minus the other.
+
+    ``drawn`` has the same frames twice, by speaker and by token, for each seed.
+    """
+    right = [[top_1(each) for each in own] for own in drawn]
+    told = [
+        knn_probe(
+            f"{kind} top-1, {space}", *given,
+            "middle frames of tokens, against those of other utterances",
+        )
+        for kind, given in zip(("speaker", "content"), zip(drawn, right))
+    ]  # fmt: skip
+    ours, other = (0, 1) if "speaker" in space else (1, 0)
+    kinds = ("speakers", "contents")
+    return [*told, pooled(
+        f"factorisation gap, {space}",
+        [(mine - others, np.ones(len(mine)), each.speakers)
+         for mine, others, each in zip(right[ours], right[other], drawn[ours])],
+        "points", f"top-1 of {kinds[ours]} minus that of {kinds[other]}, of the same frames",
+        chance=(told[ours].chance or 0.0) - (told[other].chance or 0.0),
+        num_speakers=told[ours].num_speakers, num_classes=told[1].num_classes,
+    )]  # fmt: skip
 
 
 def halves(length: int, piece: int) -> Tuple[slice, slice]:
@@ -279,9 +330,3 @@ def halves(length: int, piece: int) -> Tuple[slice, slice]:
     size = max(min(piece, half), 1)
     start = (half - size) // 2
     return slice(start, start + size), slice(half + start, half + start + size)
-
-
-def entropy(codes: Sequence[int]) -> float:
-    """Of the codes, in nats."""
-    shares = np.array(list(Counter(codes).values())) / len(codes)
-    return float(-(shares * np.log(shares)).sum())

@@ -2,16 +2,26 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ume.metrics.latents import knn_right
-from ume.scoring.bootstrap import Numbers, interval
+from ume.scoring.bootstrap import RESAMPLES, SEED, Numbers, interval, percentiles
 
 Seed = Tuple[Numbers, Numbers, Sequence[str]]  # numerators, denominators, groups
+
+
+class Drawn(NamedTuple):
+    """What is asked for, and by what: the draw of one evaluation seed."""
+
+    known: Tensor  # (N, D)
+    labels: Sequence[str]  # of what is known
+    asked: Tensor  # (M, D)
+    truth: Sequence[str]
+    speakers: Sequence[str]  # of what is asked for
 
 
 @dataclass
@@ -58,58 +68,93 @@ def pooled(
     return measure
 
 
-def knn_probe(
-    name: str,
-    drawn: Sequence[Tuple[Tensor, Sequence[str], Tensor, Sequence[str], Sequence[str]]],
-    protocol: str,
-) -> Measure:
-    """Top-1 (%) of 5 nearest neighbours by cosine, after the mean of what is known was taken away.
+def top_1(drawn: Drawn) -> np.ndarray:
+    """100 where the 5 nearest by cosine tell the class, else 0: (M,).
 
-    Each seed gives known vectors (N, D) and their classes, asked vectors (M, D), their classes and
-    their speakers.
+    The mean of what is known is taken away first.
     """
-    seeds: List[Seed] = []
-    shares, classes, speakers = [], set(), set()
-    for known, labels, asked, truth, whose in drawn:
-        numbers = {label: k for k, label in enumerate(sorted({*labels, *truth}))}
-        first, second = (torch.tensor([numbers[one] for one in own]) for own in (labels, truth))
-        centre = known.mean(dim=0)
-        right = knn_right(known - centre, first, asked - centre, second)
-        seeds.append((100.0 * right.double().numpy(), np.ones(len(asked)), whose))
-        shares.append(100.0 * Counter(truth).most_common(1)[0][1] / len(truth))
-        classes |= set(truth)
-        speakers |= set(whose)
+    numbers = {label: k for k, label in enumerate(sorted({*drawn.labels, *drawn.truth}))}
+    classes, truth = (
+        torch.tensor([numbers[label] for label in labels]) for labels in (drawn.labels, drawn.truth)
+    )
+    centre = drawn.known.mean(dim=0)
+    right = knn_right(drawn.known - centre, classes, drawn.asked - centre, truth)
+    return 100.0 * right.double().numpy()
+
+
+def knn_probe(
+    name: str, drawn: Sequence[Drawn], right: Sequence[np.ndarray], protocol: str
+) -> Measure:
+    """The rate of what :func:`top_1` found in each seed's draw."""
+    shares = [100.0 * Counter(d.truth).most_common(1)[0][1] / len(d.truth) for d in drawn]
     return pooled(
-        name, seeds, "%", protocol, chance=float(np.mean(shares)), num_classes=len(classes),
-        num_speakers=len(speakers),
+        name, [(r, np.ones(len(r)), d.speakers) for d, r in zip(drawn, right)], "%", protocol,
+        chance=float(np.mean(shares)), num_classes=len({label for d in drawn for label in d.truth}),
+        num_speakers=len({speaker for d in drawn for speaker in d.speakers}),
     )  # fmt: skip
 
 
-def equal_error_rate(scores: np.ndarray, same: np.ndarray) -> float:
+def equal_error_rate(
+    scores: np.ndarray, same: np.ndarray, weights: Optional[np.ndarray] = None
+) -> float:
     """EER (%) of ``scores`` (N,) of pairs, of which ``same`` (N,) are of one speaker.
+
+    A pair counts ``weights`` (N,) times, once by default.
 
     >>> equal_error_rate(np.array([3.0, 2.0, 1.0, 0.0]), np.array([1, 0, 1, 0], dtype=bool))
     50.0
     """
     order = np.argsort(-scores, kind="stable")
-    hit = same[order]
-    missed = 1 - np.cumsum(hit) / hit.sum()
-    alarms = np.cumsum(~hit) / (~hit).sum()
+    weights = (np.ones(len(scores)) if weights is None else weights)[order]
+    hits, others = weights * same[order], weights * ~same[order]
+    missed = 1 - np.cumsum(hits) / hits.sum()
+    alarms = np.cumsum(others) / others.sum()
     place = int(np.argmin(np.abs(missed - alarms)))
     return float(50 * (missed[place] + alarms[place]))
 
 
-def draw_halves(groups: Sequence[str], rng: np.random.Generator) -> Tuple[List[int], List[int]]:
+def error_bounds(scores: np.ndarray) -> Optional[Tuple[float, float]]:
+    """The 95 % interval of the EER (%) of ``scores`` (S, S), those of one speaker on the diagonal.
+
+    A bootstrap over speakers; one who is drawn twice is not asked to differ from himself.
+    """
+    size = len(scores)
+    order = np.argsort(-scores.ravel(), kind="stable")  # once for all
+    same = np.eye(size, dtype=bool).ravel()[order]
+    drawn = np.random.default_rng([SEED, size]).integers(size, size=(RESAMPLES, size))
+    found = []
+    for own in drawn:
+        times = np.bincount(own, minlength=size).astype(float)
+        pairs = np.outer(times, times)
+        np.fill_diagonal(pairs, times)
+        if np.count_nonzero(times) > 1:
+            found.append(equal_error_rate(scores.ravel()[order], same, pairs.ravel()[order]))
+    return percentiles(np.array(found))
+
+
+def draw_halves(
+    groups: Sequence[str], sessions: Sequence[str], rng: np.random.Generator
+) -> Tuple[List[int], List[int]]:
     """Items of every group of two and more in two halves, known and asked, by chance.
 
-    >>> draw_halves(["a", "b", "a"], np.random.default_rng(0))[0] in ([0], [2])
+    Whole ``sessions`` are drawn of a group that has several.
+
+    >>> rng = np.random.default_rng(0)
+    >>> draw_halves(["a", "b", "a"], ["1", "1", "1"], rng)[0] in ([0], [2])
+    True
+    >>> sorted(draw_halves(["a", "a", "a"], ["1", "2", "1"], rng)) == [[0, 2], [1]]
     True
     """
+    units: Dict[str, Dict[str, List[int]]] = {}  # group -> session -> items
+    for k, (group, session) in enumerate(zip(groups, sessions)):
+        units.setdefault(group, {}).setdefault(session, []).append(k)
     known: List[int] = []
     asked: List[int] = []
-    for group in sorted(set(groups)):
-        own = rng.permutation([k for k, name in enumerate(groups) if name == group]).tolist()
+    for group in sorted(units):
+        several = list(units[group].values())
+        own = several if len(several) > 1 else [[k] for k in several[0]]
         if len(own) > 1:
-            known += own[: len(own) // 2]
-            asked += own[len(own) // 2 :]
+            order = rng.permutation(len(own)).tolist()
+            known += [k for unit in order[: len(own) // 2] for k in own[unit]]
+            asked += [k for unit in order[len(own) // 2 :] for k in own[unit]]
     return known, asked
