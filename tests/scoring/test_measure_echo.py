@@ -252,4 +252,4 @@ def test_everything_is_measured_and_put_into_one_table(data, model, tmp_path) ->
     assert (tmp_path / "plots" / "bits.png").exists()
     assert "## Plumbing" in (tmp_path / "published.md").read_text()
     with pytest.raises(UmeError, match="NAME=PATH"):
-        report.main(report.Config(str(tmp_path), ["measures.json"], [], []))
+        report.main(report.Config(str(tmp_path), ["measures.json"]))

@@ -1,6 +1,6 @@
 """Echo's RESULTS.md: what each stage, ablation and baseline is worth, side by side."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -27,9 +27,9 @@ class Config:
     """Folder to write RESULTS.md to."""
     models: List[str]
     """NAME=measures.json of `ume measure-echo`, in the order of the columns."""
-    scored: List[str]
-    """NAME=scores.json of `ume score`, of recordings that were diarized; may be empty."""
-    trained: List[str]
+    scored: List[str] = field(default_factory=list)
+    """NAME=scores.json of `ume score`, of recordings that were diarized."""
+    trained: List[str] = field(default_factory=list)
     """Experiment folders of the stages, to tell how they were made."""
     title: str = "Echo"
     """Title of the section."""

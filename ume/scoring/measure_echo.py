@@ -2,13 +2,13 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import List, Optional
+from typing import Optional
 
 import torch
 from lhotse.cut import MonoCut
 from tqdm import tqdm
 
-from ume.dataset.loader import MixtureDataset, eval_batches, load, make_eval_loader
+from ume.dataset.loader import MixtureDataset, load, make_eval_loader
 from ume.dataset.mixtures import read_cuts
 from ume.dataset.tokenizer import Tokenizer
 from ume.dataset.utterances import utterance_cuts
@@ -16,8 +16,9 @@ from ume.files import existing, read_json, sha256, write_json
 from ume.models.files import load_echo
 from ume.scoring.measure_slots import Conversations, slot_measures
 from ume.scoring.measure_utterances import Utterances
-from ume.scoring.probes import Measure
 from ume.training.data import cuts_path
+
+BATCH = 8  # windows that are heard at once
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Config:
     window: float = 6.0
     """Seconds of a mixture that are measured at once: what slots were trained on."""
     seeds: int = 3
-    """Evaluation seeds: which utterances, frames and windows are drawn."""
+    """Evaluation seeds: which speakers, utterances and windows are drawn."""
     num_threads: int = 0
     """Threads of the arithmetic; 0: torch's choice."""
 
@@ -53,7 +54,6 @@ def main(config: Config) -> None:
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     echo = load_echo(config.model)
-    measures: List[Measure] = []
     cuts = utterance_cuts(config.data, config.part)
     alignment = {} if config.alignment is None else read_json(existing(config.alignment))
     tokenizer = tokenizer_of(config.model)
@@ -69,7 +69,8 @@ def main(config: Config) -> None:
             dataset = MixtureDataset(mixtures, config.window, seed)
             dataset.num_speakers = echo.config.slots.num_slots
             found = Conversations(echo, tokenizer, heard.centre())
-            order = [(0, batch) for batch in eval_batches(mixtures, 8 * config.window)]
+            indices = range(len(mixtures))
+            order = [(0, list(indices[k : k + BATCH])) for k in indices[::BATCH]]
             for batch in tqdm(load(dataset, order, 0), desc="windows", total=len(order)):
                 found.add(batch)
             seeds.append(found)

@@ -139,7 +139,7 @@ class Utterances:
             found += self.content_probes(rngs)
         found += self.perplexities()
         found += self.token_error_rates()
-        if self.voices:
+        if self.voices and len(set(self.speakers)) > 1:
             found += self.speaker_probes(rngs, "identification", "embeddings", self.voices)
             found += self.verification(rngs)
         return found
