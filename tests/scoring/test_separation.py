@@ -72,6 +72,34 @@ def test_silent_source_is_left_out_and_not_nan() -> None:
     assert all(np.isfinite(average.numbers).all() for average in score.averages.values())
 
 
+@pytest.mark.parametrize("mode", ["whole", "overlap"])
+def test_a_source_that_nobody_was_found_for_is_given_the_mixture(mode: str) -> None:
+    estimates, sources, mixture, activity = scene()
+    both = score_separation(estimates, sources, mixture, activity).averages["SI-SDRi", mode]
+    estimates[0] = 0  # that of the second source
+    score = score_separation(estimates, sources, mixture, activity)
+    kept = activity.all(axis=0) if mode == "overlap" else slice(None)
+    _, gain, _ = oracle(estimates[1:, kept], sources[:1, kept], mixture[kept])
+    assert score.averages["SI-SDRi", mode].count == both.count == 2
+    assert score.averages["SI-SDRi", mode].rate == pytest.approx(gain / 2, abs=1e-3)
+
+
+def test_a_poor_voice_is_not_exchanged_for_the_mixture() -> None:
+    estimates, sources, mixture, activity = scene()
+    estimates[0] = np.random.default_rng(1).standard_normal(T)  # worse than the mixture
+    padded = [np.pad(x, ((0, 2), (0, 0))) for x in (estimates, sources, activity)]
+    padded.insert(2, mixture)
+    score = score_separation(*padded)  # two silent streams, two speakers that there are not
+    _, gain, _ = oracle(estimates, sources, mixture)
+    assert score.averages["SI-SDRi", "whole"].rate == pytest.approx(gain, abs=1e-3)
+
+
+def test_a_source_that_is_all_of_the_mixture_has_nothing_to_be_separated_from() -> None:
+    estimates, sources, _, activity = scene(1)
+    score = score_separation(estimates, sources, sources[0], activity)
+    assert all(average.count == 0 for average in score.averages.values())
+
+
 def test_without_overlap_nothing_is_counted_there() -> None:
     estimates, sources, mixture, activity = scene()
     activity[1] = ~activity[0]

@@ -16,7 +16,6 @@ Values = Dict[str, Tuple[Tensor, Tensor]]  # name -> of the voices, of the mixtu
 
 BASE = "SI-SDR"  # always scored: it finds the permutation for all others
 PESQ_MODES = {16000: "wb", 8000: "nb"}  # by rate: wideband, narrowband
-SILENT_PESQ = 1.0  # of a silent estimate, for which PESQ has no figure: the scale's lowest
 
 
 def parse_metrics(given: str) -> List[str]:
@@ -46,7 +45,7 @@ def score_quality(
 
     Args:
         metrics: of ``METRICS``.
-        voices, sources: ``(S, T)``, voice ``k`` that of source ``k``, none of these silent.
+        voices, sources: ``(S, T)``, voice ``k`` that of source ``k``, none of them silent.
         mixture: ``(T,)``, the base of improvements, whose names end in "i".
         rate: Hz.
 
@@ -99,8 +98,6 @@ def _pesq_of(estimate: np.ndarray, source: np.ndarray, rate: int) -> float:
     """MOS-LQO; NaN where PESQ finds no speech in the source, or less than a quarter second."""
     from pesq import PesqError, pesq
 
-    if not estimate.any():
-        return SILENT_PESQ
     score = pesq(rate, source, estimate, PESQ_MODES[rate], on_error=PesqError.RETURN_VALUES)
     return score if score > 0 else float("nan")
 

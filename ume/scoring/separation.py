@@ -13,6 +13,7 @@ from ume.metrics.si_sdr import is_silent, pairwise_si_sdr, si_sdr
 from ume.scoring.quality import score_quality
 
 MIN_OVERLAP = 0.1  # seconds; an SI-SDR on fewer samples says nothing
+ALL_OF_IT = 60.0  # dB; a source that the mixture is so near to has nothing to be separated from
 
 
 class SeparationScore(NamedTuple):
@@ -41,27 +42,32 @@ def score_separation(
     Returns:
         ``whole`` counts all samples. ``overlap`` counts, for each source, the samples where it and
         at least one other speak; sources with less than ``MIN_OVERLAP`` of them are left out
-        there. A silent source has no SI-SDR and is left out everywhere.
+        there. A silent source has no SI-SDR and is left out everywhere, and so is one that is all
+        of the mixture. A source whose estimate is silent, since nobody was found for it, is given
+        the mixture: it has an SI-SDRi of 0 dB.
     """
     voices, truth, mixed = map(_tensor, (estimates, sources, mixture))  # (S, T), (S, T), (T,)
     # A silent source has a row of NaN, the same for every estimate: whichever is left is its own.
     pairs = pairwise_si_sdr(voices[None], truth[None]).nan_to_num(0.0)  # (1, S, S)
     perm, _ = best_permutation(-pairs)  # (1, S)
     voices = permute(voices[None], perm)[0]  # (S, T)
+    mixtures = mixed.expand_as(truth)  # (S, T)
+    apart = si_sdr(mixtures, truth) < ALL_OF_IT  # (S,), false of silent sources
 
     active = torch.from_numpy(activity)
     overlapped = active & (active.sum(dim=0) >= 2)  # (S, T)
     enough = overlapped.sum(dim=1) >= MIN_OVERLAP * rate  # (S,)
     averages = {}
     for region, mask, counts in (("whole", None, True), ("overlap", overlapped, enough)):
-        scored = ~is_silent(truth, mask) & counts
-        after = si_sdr(voices, truth, mask)[scored]
-        before = si_sdr(mixed.expand_as(truth), truth, mask)[scored]
+        scored = apart & counts & ~is_silent(truth, mask)
+        before = si_sdr(mixtures, truth, mask)
+        after = torch.where(is_silent(voices, mask), before, si_sdr(voices, truth, mask))[scored]
+        before = before[scored]
         averages["SI-SDR", region] = _average(after)
         averages["SI-SDRi", region] = _average(after - before)
-    heard = ~is_silent(truth).numpy()
-    voiced = estimates[perm[0].numpy()][heard]
-    quality = score_quality(metrics, voiced, sources[heard], mixture, rate)
+    heard = apart.numpy()
+    found = torch.where(is_silent(voices)[:, None], mixtures, voices).numpy()[heard]
+    quality = score_quality(metrics, found, sources[heard], mixture, rate)
     averages.update({(name, "whole"): average for name, average in quality.items()})
     return SeparationScore(averages, tuple(perm[0].tolist()))
 
