@@ -4,18 +4,21 @@ set -euo pipefail
 
 window=6
 hop=3
+most=
 nj=2
 num_threads=1
 cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/stack.sh [options] <experiment folder> <data folder> <output> <cuts of dev> <cuts>...
   --window S --hop S        windows that slots hear: as long as those they were trained on
+  --most N                  people of a recording; without it as many as slots, 8 of VBx
   --nj N                    jobs
   --num-threads N           threads of each
   --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done
 PLDA is trained on the data folder's train part; what is chosen is chosen on dev. Writes
-<output>/{slots,oracle-count,vbx}/<set>/{separated,scores.json}; <set> is <part>_<mode> of the cuts."
+<output>/{slots,oracle-count,vbx}/<set>/{separated,scores.json}; <set> is <part>_<mode> of the cuts.
+Where Echo has learned tokens there are words too, separated/words/ctc-greedy-search.json."
 here=$(dirname "$0")
 . "$here/../utils/parse_options.sh"
 # shellcheck source=utils/sets.sh
@@ -27,6 +30,8 @@ read -ra launcher <<<"$cmd"
 model=("$exp/model.safetensors" "$exp/model.yaml")
 threads=(--num-threads "$num_threads")
 windows=(--window "$window" --hop "$hop")
+limit=()
+[[ -z $most ]] || limit=(--most "$most")
 
 # once NAME INPUT... -- OUTPUT COMMAND...: a command that is run for all sets.
 once() {
@@ -64,8 +69,14 @@ hypothesis() {
     --input "$hyp/meta" "$tuned" --output "$hyp/meta.json" -- \
     "${launcher[@]}" "$out/$system/log/segment-$set.log" \
     ume segment --hyp "$hyp" --tuned "$tuned"
-  [[ $cuts == "$dev" ]] ||
-    "$here/score.sh" --nj "$nj" --cmd "$cmd" --force "$force" "$out/$system" "$cuts" "$hyp"
+  [[ $cuts != "$dev" ]] || return 0
+  if [[ -f $exp/bpe.model && -d $hyp/ctc ]] && has_words "$set"; then
+    ume stage --dir "$out/$system" --name "words-$set" --force "$force" \
+      --input "$hyp/ctc" "$exp/bpe.model" --output "$hyp/words/ctc-greedy-search.json" -- \
+      "${launcher[@]}" "$out/$system/log/words-$set.log" \
+      ume decode --hyp "$hyp" --lang "$exp" --method ctc-greedy-search
+  fi
+  "$here/score.sh" --nj "$nj" --cmd "$cmd" --force "$force" "$out/$system" "$cuts" "$hyp"
 }
 
 once plda "$data/about.json" -- "$out/plda.safetensors" \
@@ -73,12 +84,13 @@ once plda "$data/about.json" -- "$out/plda.safetensors" \
 once tune-vbx "$dev" "$out/plda.safetensors" -- "$out/vbx.json" \
   ume diarize --model "$exp" --cuts "$dev" --plda "$out/plda.safetensors" --tune "$out/vbx.json"
 once tune-stack "$dev" -- "$out/stack.json" \
-  ume tune-stack --model "$exp" --cuts "$dev" --out "$out/stack.json" "${windows[@]}"
+  ume tune-stack --model "$exp" --cuts "$dev" --out "$out/stack.json" \
+  "${windows[@]}" "${limit[@]}"
 for cuts in "$dev" "$@"; do
   hypothesis slots "$cuts" "$out/stack.json" \
-    ume stack --rule "$out/stack.json" "${windows[@]}"
+    ume stack --rule "$out/stack.json" "${windows[@]}" "${limit[@]}"
   hypothesis oracle-count "$cuts" "$out/stack.json" \
-    ume stack --rule "$out/stack.json" "${windows[@]}" --oracle-count true
+    ume stack --rule "$out/stack.json" "${windows[@]}" "${limit[@]}" --oracle-count true
   hypothesis vbx "$cuts" "$out/vbx.json" \
-    ume diarize --plda "$out/plda.safetensors" --options "$out/vbx.json"
+    ume diarize --plda "$out/plda.safetensors" --options "$out/vbx.json" "${limit[@]}"
 done

@@ -12,8 +12,20 @@ from ume.activity import FRAME_SAMPLES
 from ume.errors import UmeError
 from ume.files import read_json
 from ume.inference import diarize, routing, segment, stack, train_plda, tune, tune_stack
-from ume.inference.routing import Heard, Rule, alone, link, ramp, stitch, window_starts
+from ume.inference.routing import (
+    Heard,
+    Rule,
+    alone,
+    hear,
+    link,
+    ramp,
+    stitch,
+    voices,
+    window_starts,
+)
+from ume.inference.shard import Shard
 from ume.inference.stack import posteriors
+from ume.inference.train_plda import fitting_plda
 from ume.inference.tune_stack import search
 from ume.inference.voice_windows import embed_windows, latents_of
 from ume.mixing import recordings
@@ -41,17 +53,15 @@ def heard(truth: np.ndarray, seed: int, noise: float = 0.1) -> Heard:
     for w, start in enumerate(starts):
         order = rng.permutation(SLOTS)
         piece = truth[start : start + WINDOW]
-        for s in np.flatnonzero(piece.any(axis=0)):
-            slot = order[s]
+        for slot, s in zip(order, np.flatnonzero(piece.any(axis=0))):
             activity[w, : len(piece), slot] = piece[:, s]
             existence[w, slot] = 0.99
             embeddings[w, slot] = voices[s] + noise * rng.standard_normal(8)
             latents[w, slot, : len(piece)] = s + 1
     embeddings /= np.linalg.norm(embeddings, axis=2, keepdims=True)
     samples = len(truth) * FRAME_SAMPLES
-    return Heard(
-        np.array(starts), existence, activity, embeddings, torch.from_numpy(latents), None, samples
-    )
+    slots = list(torch.from_numpy(latents).split(routing.TOGETHER))
+    return Heard(np.array(starts), existence, activity, embeddings, slots, samples)
 
 
 def turns(frames: int = 400) -> np.ndarray:
@@ -68,10 +78,23 @@ def test_people_are_found_again_whatever_slots_they_are_in(seed: int) -> None:
     people = link(recording, Rule(), SLOTS)
     found = posteriors(recording, people, SLOTS)
     np.testing.assert_array_equal(found > 0.5, truth)  # numbered by who is heard first
-    latents = stitch(recording.latents.numpy(), recording.starts, people, len(truth))
-    for s in range(3):  # everywhere in the windows in which a person is heard
-        assert set(np.unique(latents[s][truth[:, s]].round(3))) <= {s + 1.0, *latents[s].ravel()}
-        assert latents[s].max() == pytest.approx(s + 1)
+    pieces = torch.cat(recording.latents).numpy()
+    latents = stitch(pieces, recording.starts, people, len(truth), present=True)
+    for s in range(3):  # the other window does not count where a person is not in it
+        np.testing.assert_allclose(latents[s][truth[:, s]], s + 1, rtol=1e-6)
+        assert set(np.unique(latents[s].round(5))) == {0.0, s + 1.0}
+    faded = stitch(pieces, recording.starts, people, len(truth))
+    assert ((0.01 < faded) & (faded < 0.99)).any()
+
+
+def test_more_people_than_slots() -> None:
+    truth = np.zeros((600, 5), dtype=bool)
+    for s in range(5):
+        truth[120 * s : 120 * s + 130, s] = True
+    recording = heard(truth, 2)
+    found = posteriors(recording, link(recording, Rule(), 6), 6)
+    np.testing.assert_array_equal(found[:, :5] > 0.5, truth)
+    assert not found[:, 5].any()
 
 
 def test_who_speaks_most_stays_and_a_known_count_is_kept() -> None:
@@ -185,6 +208,28 @@ def test_the_folder_is_whole_the_same_for_any_jobs_and_can_be_scored(
     assert {"DER", "speakers counted right", "SI-SDRi"} <= names
 
 
+def test_parts_of_a_recording_that_is_one_window_are_the_models(model) -> None:
+    echo = load_echo(model)
+    audio = np.random.default_rng(0).standard_normal(16000 * 2 - 100).astype(np.float32)
+    clips, lens = torch.from_numpy(audio)[None], torch.tensor([len(audio)])
+    with torch.no_grad():
+        latents, mask = echo.latents(clips, lens)
+        slots = echo.route(latents, mask)
+        sound = echo.voices(clips, lens, slots.latents, mask)[0]
+        log_probs = echo.log_probs(slots.latents[0])
+    found = hear(echo, audio, 6.0, 3.0)
+    people = np.arange(2)[None]
+    made = stitch(voices(echo, audio, found), found.starts, people, len(audio))
+    np.testing.assert_allclose(made, sound, atol=1e-6)
+    shard = Shard(0.02, {})
+    stack.keep_latents(echo, "one", found, people, 3, shard)
+    for k in range(2):
+        torch.testing.assert_close(shard.latents[f"one_{k + 1}"], slots.latents[0, k].half())
+        torch.testing.assert_close(shard.ctc[f"one_{k + 1}"], log_probs[k].half())
+    assert (shard.ctc["one_3"].argmax(dim=1) == 0).all()  # nobody says nothing
+    assert not found.latents  # used up
+
+
 def test_a_model_without_slots_is_refused(conversations, model, tmp_path) -> None:
     text = (model / "model.yaml").read_text().replace("- slots\n", "")
     (tmp_path / "model.yaml").write_text(text)
@@ -232,6 +277,23 @@ def test_vbx_goes_from_plda_to_scores(data, conversations, model, tmp_path) -> N
         assert 0 < der["value"] < 100
     with pytest.raises(UmeError, match="one of --hyp and --tune"):
         diarize.main(diarize.Config(**common))
+
+
+def test_plda_where_there_is_enough_to_train_it_and_cosines_where_there_is_not() -> None:
+    rng = np.random.default_rng(0)
+    people = rng.standard_normal((30, 8))
+    drawn = people.repeat(4, axis=0) + 0.4 * rng.standard_normal((120, 8))
+    drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+    names = [str(k) for k in range(30) for _ in range(4)]
+    trained, what = fitting_plda(drawn, names, 64)
+    assert what == "PLDA of 8 dimensions" and trained.lda.shape == (8, 8)
+    few, what = fitting_plda(drawn[:8], names[:8], 64)
+    groups = drawn[:8].reshape(2, 4, 8)
+    pairs = np.einsum("gad,gbd->gab", groups, groups)[:, ~np.eye(4, dtype=bool)]
+    assert what == "cosines"
+    np.testing.assert_allclose(few.between, pairs.mean() / (1 - pairs.mean()))
+    one, _ = fitting_plda(drawn[:1], names[:1], 64)
+    assert (one.between > 0).all()
 
 
 def test_recordings_whose_voices_nobody_knows_have_a_der_and_no_si_sdr(model, tmp_path) -> None:

@@ -357,11 +357,6 @@ def without_activity(supervision: Any) -> Any:
     return supervision
 
 
-def without_text(supervision: Any) -> Any:
-    supervision.text = None
-    return supervision
-
-
 def one_speaker(supervision: Any) -> Any:
     supervision.speaker = "ann"
     return supervision
@@ -371,7 +366,6 @@ def one_speaker(supervision: Any) -> Any:
     "change, message",
     [
         (without_activity, "no speech activity"),
-        (without_text, "no whole text"),
         (one_speaker, "different speakers"),
     ],
 )
@@ -385,6 +379,24 @@ def test_bad_cuts_are_one_line(
     assert ume(["score", *options, "--out", str(test_set.hyp)]) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("without", [{"mix-000"}, {"mix-000", "mix-001"}])
+def test_words_are_scored_where_it_is_known_what_all_say(tmp_path: Path, without: set) -> None:
+    test_set = make_test_set(tmp_path, size=2)
+    cuts = list(CutSet.from_file(test_set.cuts))
+    for cut in cuts:
+        if cut.id in without:
+            cut.supervisions[0].text = None
+    CutSet.from_cuts(cuts).to_file(test_set.cuts)
+    options = ["--cuts", str(test_set.cuts), "--hyp", str(test_set.hyp / "separated")]
+    assert ume(["score", *options, "--out", str(test_set.hyp)]) == 0
+    scores = json.loads((test_set.hyp / "scores.json").read_text())
+    numbers = {m["num_recordings"] for m in scores["metrics"]
+               if m["name"] == "cpWER" and m["subset"] == "all"}  # fmt: skip
+    assert numbers == ({1} if len(without) == 1 else set())
+    stated = "1 of 2" if len(without) == 1 else "not scored"
+    assert stated in scores["protocol"]["words"] and table(scores)
 
 
 def test_no_cuts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -4,7 +4,7 @@ Letters: W windows, K slots, F frames of a window, G people, N frames of the rec
 """
 
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, num_frames
 from ume.models.echo import Echo
+from ume.nn import lengths
 
 TOGETHER = 8  # windows in a batch, whatever else there is: so results do not depend on it
 ALONE = 25  # frames in which a voice must speak alone for its embedding to be of those only
@@ -29,8 +30,7 @@ class Heard:
     existence: np.ndarray  # (W, K), probabilities
     activity: np.ndarray  # (W, F, K), probabilities
     embeddings: np.ndarray  # (W, K, E), of length one
-    latents: Tensor  # (W, K, F, D)
-    voices: Optional[Tensor]  # (W, K, T)
+    latents: List[Tensor]  # (B, K, F, D) of each batch of windows; none where they are not kept
     num_samples: int  # of the recording
 
 
@@ -55,47 +55,54 @@ def window_starts(frames: int, window: int, hop: int) -> List[int]:
 
 
 @torch.no_grad()
-def hear(
-    echo: Echo, audio: np.ndarray, window: float, hop: float, with_voices: bool = True
-) -> Heard:
-    """Echo on windows of ``window`` s of ``audio`` (T,), one every ``hop`` s."""
+def hear(echo: Echo, audio: np.ndarray, window: float, hop: float, whole: bool = True) -> Heard:
+    """Echo on windows of ``window`` s of ``audio`` (T,), one every ``hop`` s.
+
+    Latents are kept if ``whole``: at full size 0.8 MB a second.
+    """
     size, step = round(window / FRAME_SHIFT), round(hop / FRAME_SHIFT)
-    starts = window_starts(num_frames(len(audio)), size, step)
+    starts = np.array(window_starts(num_frames(len(audio)), size, step))
+    parts, latents = [], []
+    for clips, lens in batches(audio, starts, size):
+        *small, slots = hear_batch(echo, clips, lens)
+        parts.append(small)
+        if whole:
+            latents.append(slots)
+    existence, activity, embeddings = (torch.cat(part).numpy() for part in zip(*parts))
+    return Heard(starts, existence, activity, embeddings, latents, len(audio))
+
+
+def batches(audio: np.ndarray, starts: np.ndarray, size: int) -> Iterator[Tuple[Tensor, Tensor]]:
+    """Windows of ``size`` frames from ``starts`` (W,) on: audio (B, T) and its lengths (B,)."""
     length = min(size * FRAME_SAMPLES, len(audio))
-    room = np.zeros((len(starts), length), dtype=np.float32)
-    lens = torch.zeros(len(starts), dtype=torch.int64)
-    for row, start in enumerate(starts):
-        piece = audio[start * FRAME_SAMPLES :][:length]
-        room[row, : len(piece)] = piece
-        lens[row] = len(piece)
-    parts = [
-        hear_batch(echo, clips, own, with_voices)
-        for clips, own in zip(torch.from_numpy(room).split(TOGETHER), lens.split(TOGETHER))
-    ]
-    existence, activity, embeddings, latents, voices = zip(*parts)
-    return Heard(
-        np.array(starts),
-        torch.cat(existence).numpy(),
-        torch.cat(activity).numpy(),
-        torch.cat(embeddings).numpy(),
-        torch.cat(latents),
-        torch.cat(voices) if with_voices else None,
-        len(audio),
-    )
+    for first in range(0, len(starts), TOGETHER):
+        pieces = [audio[start * FRAME_SAMPLES :][:length] for start in starts[first:][:TOGETHER]]
+        clips = torch.zeros(len(pieces), length)
+        for row, piece in zip(clips, pieces):
+            row[: len(piece)] = torch.from_numpy(piece)
+        yield clips, torch.tensor([len(piece) for piece in pieces])
 
 
 def hear_batch(
-    echo: Echo, audio: Tensor, audio_lens: Tensor, with_voices: bool
-) -> Tuple[Tensor, Tensor, Tensor, Tensor, Optional[Tensor]]:
-    """Existence, activity, embeddings, latents and voices of a batch of windows."""
+    echo: Echo, audio: Tensor, audio_lens: Tensor
+) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Existence, activity, embeddings and latents of a batch of windows."""
     latents, mask = echo.latents(audio, audio_lens)
     slots = echo.route(latents, mask)
     activity = slots.activity.sigmoid() * mask[..., None]  # (B, F, K)
     batch, count = slots.latents.shape[:2]
     weight = alone(activity).transpose(1, 2).flatten(0, 1)  # (B * K, F)
     embeddings = echo.embed(slots.latents.flatten(0, 1), weight).unflatten(0, (batch, count))
-    voices = echo.voices(audio, audio_lens, slots.latents, mask) if with_voices else None
-    return slots.existence.sigmoid(), activity, embeddings, slots.latents, voices
+    return slots.existence.sigmoid(), activity, embeddings, slots.latents
+
+
+@torch.no_grad()
+def voices(echo: Echo, audio: np.ndarray, heard: Heard) -> Iterator[np.ndarray]:
+    """The voices (K, T) of the slots of each window of ``audio``."""
+    size = heard.activity.shape[1]
+    for (clips, lens), latents in zip(batches(audio, heard.starts, size), heard.latents):
+        mask = lengths.valid_frames(lengths.num_frames(lens, FRAME_SAMPLES), size)
+        yield from echo.voices(clips, lens, latents, mask).numpy()
 
 
 def alone(activity: Tensor) -> Tensor:
@@ -173,19 +180,29 @@ def ramp(length: int) -> np.ndarray:
     return np.minimum(rising, rising[::-1])
 
 
-def stitch(pieces: np.ndarray, starts: np.ndarray, people: np.ndarray, total: int) -> np.ndarray:
+def stitch(
+    pieces: Iterable[np.ndarray],
+    starts: np.ndarray,
+    people: np.ndarray,
+    total: int,
+    present: bool = False,
+) -> np.ndarray:
     """Of each person (G, N, ...) what the windows say, cross-faded; zero where they do not.
 
-    ``pieces`` (W, K, F, ...) are the slots', ``starts`` (W,) in the unit of F, ``total`` is N.
+    ``pieces`` (K, F, ...) are the slots' of each window, ``starts`` (W,) in the unit of F,
+    ``total`` is N. Where a person is missing from one of two windows, what the other says fades
+    out; but if ``present``, only windows that have the person count.
     """
-    length = pieces.shape[2]
-    weight = ramp(length).reshape(-1, *[1] * (pieces.ndim - 3))
-    made = np.zeros((max(int(people.max()) + 1, 0), total, *pieces.shape[3:]), dtype=np.float32)
-    covered = np.zeros((total, *weight.shape[1:]))
-    for window, start in enumerate(starts):
-        stop = min(start + length, total)
-        covered[start:stop] += weight[: stop - start]
-        for slot in np.flatnonzero(people[window] >= 0):
-            piece = pieces[window, slot, : stop - start]
-            made[people[window, slot], start:stop] += weight[: stop - start] * piece
-    return (made / np.maximum(covered, 1e-9)).astype(np.float32)
+    made, covered = np.zeros(0), np.zeros(0)
+    for start, own, piece in zip(starts, people, pieces):
+        length = min(piece.shape[1], total - start)
+        weight = ramp(piece.shape[1])[:length].reshape(-1, *[1] * (piece.ndim - 2))
+        if not made.size:
+            made = np.zeros((people.max() + 1, total, *piece.shape[2:]), dtype=np.float32)
+            covered = np.zeros((*made.shape[:2], *weight.shape[1:]), dtype=np.float32)
+        slots = np.flatnonzero(own >= 0)
+        stretch = slice(start, start + length)
+        made[own[slots], stretch] += weight * piece[slots, :length]
+        covered[own[slots] if present else slice(None), stretch] += weight
+    made /= np.maximum(covered, 1e-9)
+    return made

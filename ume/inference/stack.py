@@ -12,21 +12,22 @@ from typing import Optional, Sequence
 
 import numpy as np
 import torch
-from lhotse.cut import Cut
 from torch import Tensor
 from tqdm import tqdm
 
 from ume.activity import FRAME_SAMPLES, FRAME_SHIFT, num_frames
 from ume.dataset.mixtures import load_example, read_cuts
+from ume.dataset.tokenizer import Tokenizer
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
-from ume.inference.routing import Heard, Rule, hear, link, stitch
+from ume.inference.routing import Heard, Rule, hear, link, stitch, voices
 from ume.inference.shard import Shard, reduced, write_voices
 from ume.mixing.cuts import utterances
 from ume.models.echo import Echo
 from ume.models.files import load_echo
 
 NEEDED = ("speakers", "slots")  # stages
+SURE = 30.0  # nats by which nothing is likelier than any token where nobody is
 LINKED = "slots of windows are linked by their embeddings"
 
 
@@ -44,6 +45,9 @@ class Config:
     """JSON of `ume tune-stack`; without it the defaults."""
     oracle_count: bool = False
     """Whether it is told how many people speak in each recording."""
+    most: Optional[int] = None
+    """People of a recording, at most; without it as many as there are slots. Those who speak least
+    are left out."""
     window: float = 6.0
     """Seconds that slots hear at once: what they were trained on."""
     hop: float = 3.0
@@ -64,6 +68,7 @@ def main(config: Config) -> None:
         torch.set_num_threads(config.num_threads)
     rule = Rule() if config.rule is None else read_rule(config.rule)
     echo = load_with(config.model, NEEDED)
+    most = config.most or echo.config.slots.num_slots
     cuts = sorted(read_cuts(config.cuts), key=lambda cut: (cut.duration, cut.id))
     share = cuts[config.job - 1 :: config.num_jobs]
     shard = Shard(FRAME_SHIFT, {cut.id: cut.sampling_rate for cut in share})
@@ -72,14 +77,18 @@ def main(config: Config) -> None:
         audio = load_example(cut).audio
         heard = hear(echo, audio, config.window, config.hop)
         count = len(utterances(cut)) if config.oracle_count else None
-        people = link(heard, rule, echo.config.slots.num_slots, count)
-        keep(echo, cut, heard, people, shard, hyp)
+        people = link(heard, rule, most, count)
+        shard.num_samples[cut.id] = heard.num_samples
+        shard.posteriors[cut.id] = reduced(torch.from_numpy(posteriors(heard, people, most)), True)
+        made = stitch(voices(echo, audio, heard), heard.starts * FRAME_SAMPLES, people, len(audio))
+        write_voices(hyp, cut.id, padded(made, most), cut.sampling_rate)
+        keep_latents(echo, cut.id, heard, people, most, shard)
     shard.write(hyp, config.job)
     tasks = ["diarization", "separation"] + ["asr"] * ("content" in echo.config.stages)
     write_json(hyp / "meta" / f"{config.job}.json", {
         **shard.meta(config.model, config.cuts, config.num_jobs, tasks),
         "input": "separated",
-        "num_speakers": echo.config.slots.num_slots,
+        "num_speakers": most,
         "alignment_rule": LINKED,
         "cpu_seconds": time.process_time() - started,
     })  # fmt: skip
@@ -105,28 +114,35 @@ def posteriors(heard: Heard, people: np.ndarray, most: int) -> np.ndarray:
     """Speech of each of ``most`` people (N, G), zero of those that there are not."""
     frames = num_frames(heard.num_samples)
     made = stitch(heard.activity.transpose(0, 2, 1), heard.starts, people, frames)  # (G, N)
-    return np.pad(made, ((0, most - len(made)), (0, 0))).T
+    return padded(made, most).T
 
 
 @torch.no_grad()
-def keep(echo: Echo, cut: Cut, heard: Heard, people: np.ndarray, shard: Shard, hyp: Path) -> None:
-    """Put all that is known of a recording into ``shard``, its voices into the folder ``hyp``."""
-    most, frames = echo.config.slots.num_slots, num_frames(heard.num_samples)
-    speech = torch.from_numpy(posteriors(heard, people, most))
-    shard.posteriors[cut.id] = reduced(speech, True)
-    shard.num_samples[cut.id] = heard.num_samples
-    latents = padded(stitch(heard.latents.numpy(), heard.starts, people, frames), most)
-    for k, stream in enumerate(latents, start=1):
-        shard.latents[f"{cut.id}_{k}"] = reduced(stream, True)
+def keep_latents(
+    echo: Echo, name: str, heard: Heard, people: np.ndarray, most: int, shard: Shard
+) -> None:
+    """Put the latents of each of ``most`` people into ``shard``, and what tokens they are.
+
+    The latents of ``heard`` are used up.
+    """
+    windows = (window.numpy() for _ in range(len(heard.latents)) for window in heard.latents.pop(0))
+    frames = num_frames(heard.num_samples)
+    made = stitch(windows, heard.starts, people, frames, present=True)  # (G, N, D)
+    for k, stream in enumerate(padded(made, most), start=1):
+        latents = torch.from_numpy(stream)
+        shard.latents[f"{name}_{k}"] = reduced(latents, True)
         if "content" in echo.config.stages:
-            shard.ctc[f"{cut.id}_{k}"] = reduced(echo.log_probs(stream), True)
-    assert heard.voices is not None
-    samples = heard.starts * FRAME_SAMPLES
-    voices = padded(stitch(heard.voices.numpy(), samples, people, heard.num_samples), most)
-    write_voices(hyp, cut.id, voices.numpy(), shard.rates[cut.id])
+            shard.ctc[f"{name}_{k}"] = reduced(tokens(echo, latents), True)
 
 
-def padded(people: np.ndarray, most: int) -> Tensor:
+def tokens(echo: Echo, latents: Tensor) -> Tensor:
+    """Log-probabilities (N, V) of tokens in ``latents`` (N, D); blank where these are zero."""
+    nobody = torch.full((echo.config.vocab_size,), -SURE)
+    nobody[Tokenizer.blank] = 0.0
+    return torch.where(latents.any(dim=1, keepdim=True), echo.log_probs(latents), nobody)
+
+
+def padded(people: np.ndarray, most: int) -> np.ndarray:
     """``people`` (G, N, ...) as ``most`` of them, zero those that there are not."""
     missing = [(0, most - len(people)), *[(0, 0)] * (people.ndim - 1)]
-    return torch.from_numpy(np.pad(people, missing))
+    return np.pad(people, missing)

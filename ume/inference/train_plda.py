@@ -1,8 +1,9 @@
 """Train PLDA on windows of the utterances of a data folder, embedded by Echo."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List
+from typing import List, Tuple
 
 import numpy as np
 import torch
@@ -10,12 +11,13 @@ from tqdm import tqdm
 
 from ume.dataset.mixtures import load_example
 from ume.dataset.utterances import utterance_cuts
-from ume.inference.plda import train_plda
+from ume.inference.plda import Plda, cosine_plda, train_plda
 from ume.inference.stack import load_with
 from ume.inference.voice_windows import embed_windows, latents_of, windows_of
 from ume.mixing.cuts import speech_segments
 
 EACH = 8  # windows of an utterance, at most
+COSINES = (0.05, 0.95)  # bounds of the mean cosine: at 0 and 1 there is no model
 
 
 @dataclass
@@ -48,7 +50,21 @@ def main(config: Config) -> None:
         windows = windows[np.linspace(0, len(windows) - 1, min(EACH, len(windows))).astype(int)]
         embeddings.append(embed_windows(echo, latents_of(echo, load_example(cut).audio), windows))
         speakers += [cut.supervisions[0].speaker] * len(windows)
-    width = min(config.lda_width, len(set(speakers)) - 1, echo.config.embedding)
-    plda = train_plda(np.concatenate(embeddings), speakers, max(width, 1))
+    plda, what = fitting_plda(np.concatenate(embeddings), speakers, config.lda_width)
     plda.save(Path(config.out))
-    print(f"{config.out}: {len(speakers)} windows of {len(set(speakers))} speakers")
+    print(f"{config.out}: {what} of {len(speakers)} windows of {len(set(speakers))} speakers")
+
+
+def fitting_plda(embeddings: np.ndarray, speakers: List[str], width: int) -> Tuple[Plda, str]:
+    """PLDA of unit embeddings (N, D) after LDA to ``width``, and its name.
+
+    Where they are too few to estimate it, spheres of the mean cosine of two of one speaker.
+    """
+    total, counts = len(embeddings), Counter(speakers)
+    if len(counts) > 1 and total >= embeddings.shape[1] + len(counts):
+        width = min(width, len(counts) - 1, embeddings.shape[1])
+        return train_plda(embeddings, speakers, width), f"PLDA of {width} dimensions"
+    sums = np.stack([embeddings[np.equal(speakers, name)].sum(axis=0) for name in counts])  # (S, D)
+    pairs = sum(count * (count - 1) for count in counts.values())
+    cosine = ((sums**2).sum() - total) / max(pairs, 1)
+    return cosine_plda(embeddings.shape[1], float(np.clip(cosine, *COSINES))), "cosines"

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from ume.metrics.results import DiarizationErrors
 from ume.mixing.cuts import activity_frames
 
 EXISTENCE = (0.1, 0.3, 0.5, 0.7, 0.9)
-LINKING = tuple(round(0.1 * step, 1) for step in range(1, 13))
+LINKING = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
 MEDIAN = 11  # frames; ume tune chooses it, and the threshold, afterwards
 
 
@@ -32,6 +32,8 @@ class Config:
     """Manifest of the dev set."""
     out: str
     """JSON to write."""
+    most: Optional[int] = None
+    """People of a recording, at most; without it as many as there are slots."""
     window: float = 6.0
     """Seconds that slots hear at once."""
     hop: float = 3.0
@@ -48,9 +50,9 @@ def main(config: Config) -> None:
     heard: List[Tuple[Heard, np.ndarray]] = []
     for cut in tqdm(read_cuts(config.cuts), unit="cut", mininterval=5):
         audio = load_example(cut).audio
-        own = hear(echo, audio, config.window, config.hop, with_voices=False)
+        own = hear(echo, audio, config.window, config.hop, whole=False)
         heard.append((own, activity_frames(cut)))
-    table = search(heard, echo.config.slots.num_slots)
+    table = search(heard, config.most or echo.config.slots.num_slots)
     rule, errors = min(table.items(), key=lambda item: item[1].rate)
     write_json(Path(config.out), {
         **asdict(rule),

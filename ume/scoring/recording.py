@@ -100,14 +100,14 @@ def score_recording(task: Task) -> RecordingScore:
         score.results[Figure("speakers counted right", "hypothesis")] = Average(float(right), 1)
     if task.hypothesis.has("separation"):
         score.results.update(_separation(reference, truth, task))
-    if any(task.words.values()):
+    if any(task.words.values()) and score.reference.has_words:
         _add_words(score, task)
     return score
 
 
 def _add_words(score: RecordingScore, task: Task) -> None:
     reference, results = score.reference, score.results
-    texts = _texts(reference)
+    texts = {speaker: normalise(str(text)) for speaker, text in reference.texts.items()}
     spoken = timed(reference.id, texts, reference.utterances, reference.duration)
     score.utterances["ref"] = spoken
     for source, methods in task.words.items():
@@ -130,18 +130,6 @@ def _add_words(score: RecordingScore, task: Task) -> None:
             score.utterances[suffix] = found
             if speech:
                 results[Figure("tcpWER", source, method=method)] = tcp_errors(spoken, found)
-
-
-def _texts(reference: Reference) -> Dict[str, str]:
-    texts = {}
-    for speaker, text in reference.texts.items():
-        if text is None:
-            raise UmeError(
-                f"cut {reference.id} has no whole text of speaker {speaker} to score words "
-                "against; use cuts of max or part mode, of a corpus with transcripts"
-            )
-        texts[speaker] = normalise(text)
-    return texts
 
 
 def _diarization(reference: Reference, speech: Speech) -> Dict[Figure, Ratio]:

@@ -80,6 +80,11 @@ class Reference:
             return None
         return "-".join(sorted(map(str, self.genders)))
 
+    @property
+    def has_words(self) -> bool:
+        """Whether it is known of all speakers what they say."""
+        return None not in self.texts.values()
+
     def activity(self) -> np.ndarray:
         """Who speaks at which sample, bool (S, T)."""
         return activity(self.speech, self.speakers, self.num_samples, self.rate)

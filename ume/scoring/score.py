@@ -68,10 +68,10 @@ def main(config: Config) -> None:
     recordings = score_recordings(config)
     suffixes = dict.fromkeys(suffix for r in recordings for suffix in r.transcripts)
     for suffix in suffixes:
-        transcripts = [t for r in recordings for t in r.transcripts[suffix]]
+        transcripts = [t for r in recordings for t in r.transcripts.get(suffix, [])]
         write_result_files(out / "words", out.name, suffix, transcripts)
     for name in dict.fromkeys(name for r in recordings for name in r.utterances):
-        lines = stm(line for r in recordings for line in r.utterances[name])
+        lines = stm(line for r in recordings for line in r.utterances.get(name, []))
         write_text(out / "words" / f"{name}.stm", lines)
     write_text(out / "per_utterance.csv", per_utterance(recordings))
     write_json(out / "ratios.json", ratios(recordings))
@@ -117,10 +117,10 @@ def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
             "'utterance': all from start to end of each utterance is speech",
             "separation": "mean over sources, permutation of best SI-SDR on the whole signal; "
             "overlap: samples where the source and another one speak, "
-            f"from {MIN_OVERLAP} s on; a source with no voice but a silent one is given the mixture; "
-            "one that is all of the mixture is left out",
+            f"from {MIN_OVERLAP} s on; a source with no voice but a silent one is given the "
+            "mixture; one that is all of the mixture is left out",
             **_quality_protocol(config),
-            "words": _words_protocol(config),
+            "words": _words_protocol(config, recordings),
             "interval": f"{bootstrap.CONFIDENCE} % percentile bootstrap over speaker pairs, "
             f"{bootstrap.RESAMPLES} resamples, seed {bootstrap.SEED}",
             "opposite-sex": "speakers not all of one sex",
@@ -171,10 +171,14 @@ def _quality_protocol(config: Config) -> Dict[str, str]:
     return {name: stated[name] for name in METRICS if name in asked}
 
 
-def _words_protocol(config: Config) -> str:
+def _words_protocol(config: Config, recordings: List[RecordingScore]) -> str:
     if _is_min(config):
         return "not scored: in min mode texts are longer than the audio"
+    whole = sum(recording.reference.has_words for recording in recordings)
+    if not whole:
+        return "not scored: of no recording is it known what all say in it"
     return (
+        f"of the recordings whose texts are whole, {whole} of {len(recordings)}; "
         "cpWER, ORC-WER and tcpWER by meeteval, errors pooled over recordings; tcpWER: collar "
         f"{TCP_COLLAR:g} s, a stream's words shared out among its segments by their characters; "
         "permutation WER: all streams one to one, where there are as many as speakers"
