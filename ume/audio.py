@@ -8,7 +8,6 @@ import soundfile
 from lhotse import Recording
 from lhotse.audio.utils import AudioLoadingError, DurationMismatchError
 from lhotse.cut import Cut, MixedCut
-from scipy.signal import resample_poly
 
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE
@@ -70,6 +69,8 @@ def resample(audio: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """``audio`` (..., T) of ``rate`` Hz at ``wanted`` Hz, (..., ceil(T * wanted / rate))."""
     if rate == wanted:
         return audio
+    from scipy.signal import resample_poly  # half a second to import, and seldom needed
+
     return resample_poly(audio, wanted, rate, axis=-1).astype(audio.dtype, copy=False)
 
 

@@ -6,7 +6,6 @@ from typing import List, Optional
 
 import numpy as np
 from lhotse import Recording, RecordingSet, load_manifest
-from scipy.signal import fftconvolve, resample_poly
 
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE, num_frames
@@ -109,6 +108,8 @@ def change_speed(example: Example, speed: float) -> Example:
     """Everything ``speed`` times as fast, and as much higher."""
     if speed == 1.0:
         return example
+    from scipy.signal import resample_poly  # half a second to import, and seldom needed
+
     slow, fast = 100, round(100 * speed)
     sources = resample_poly(example.sources, slow, fast, axis=1).astype(np.float32)
     audio = resample_poly(example.audio, slow, fast).astype(np.float32)
@@ -120,6 +121,8 @@ def change_speed(example: Example, speed: float) -> Example:
 
 def reverberate(example: Example, responses: List[np.ndarray]) -> Example:
     """Each source in its room; levels, and what else is in the mixture, stay as they are."""
+    from scipy.signal import fftconvolve  # see change_speed
+
     rest = example.audio - example.sources.sum(axis=0)  # (T,), noise
     length = example.sources.shape[1]
     wet, early = [], []

@@ -16,7 +16,6 @@ import numpy as np
 from lhotse import Recording
 from lhotse.augmentation import AudioTransform
 from lhotse.utils import fastcopy
-from scipy.signal import resample_poly
 
 from ume.activity import SAMPLING_RATE
 
@@ -89,6 +88,8 @@ class ResamplePoly(AudioTransform):
 
     def __call__(self, samples: np.ndarray, sampling_rate: int) -> np.ndarray:
         """``samples`` (channels, T) resampled, as they were asked for."""
+        from scipy.signal import resample_poly  # half a second to import, and seldom needed
+
         resampled = resample_poly(samples, 1, self.factor, axis=-1)
         first, count = _WANTED.recall(self, resampled.shape[-1])
         return resampled[:, first : first + count]

@@ -3,7 +3,6 @@
 from typing import Tuple
 
 import torch
-from scipy.signal import firwin
 from torch import Tensor, nn
 
 from ume.nn.filterbank import Filterbank
@@ -21,6 +20,8 @@ class HalfRate(nn.Module):
     taps: Tensor
 
     def __init__(self, inner: Filterbank) -> None:
+        from scipy.signal import firwin  # half a second to import, and seldom needed
+
         super().__init__()
         self.inner = inner
         self.num_features, self.num_masks = inner.num_features, inner.num_masks

@@ -10,7 +10,6 @@ from torch import Tensor
 from ume.errors import UmeError
 from ume.metrics.bss_eval import bss_eval
 from ume.metrics.results import Average
-from ume.metrics.stoi import resample, stoi
 
 Values = Dict[str, Tuple[Tensor, Tensor]]  # name -> of the voices, of the mixture, each (S,)
 
@@ -77,6 +76,8 @@ def _bss_eval(voices: np.ndarray, sources: np.ndarray, mixture: np.ndarray, rate
 
 
 def _stoi(voices: np.ndarray, sources: np.ndarray, mixture: np.ndarray, rate: int) -> Values:
+    from ume.metrics.stoi import resample, stoi  # with scipy.signal: half a second to import
+
     signals = resample(np.concatenate([sources, voices, mixture[None]]), rate)  # (2S + 1, T')
     truth, heard, mixed = signals.split([len(sources), len(voices), 1])
     both = torch.stack([heard, mixed.expand_as(heard)], dim=1)  # (S, 2, T')
