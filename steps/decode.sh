@@ -3,6 +3,7 @@
 set -euo pipefail
 
 method=1best
+beside=
 cuts=
 tuned=
 nj=2
@@ -22,6 +23,7 @@ help_message="usage: steps/decode.sh [options] <experiment folder> <lang folder>
                               whole-lattice-rescoring  best path by the 4-gram
                               attention-decoder        the best one by 4-gram and attention decoder
                             (more in 'ume decode --help')
+  --beside 'NAME ...'       hypothesis folders beside that one to decode too: sources mixture
   --cuts FILE               manifest of the set (nbest-oracle only)
   --tuned FILE              of steps/tune_decoding.sh; empty: no blank penalty, scales of 1
   --nj N                    jobs
@@ -33,15 +35,20 @@ exp=$1 lang=$2 hyp=$3
 name=$(basename "$(dirname "$hyp")")-$(basename "$hyp")-$method
 read -ra launcher <<<"$cmd"
 options=(--hyp "$hyp" --lang "$lang" --method "$method")
-inputs=("$hyp/ctc" "$lang")
+folders=("$hyp")
+for folder in $beside; do
+  folders+=("$(dirname "$hyp")/$folder")
+done
+[[ -z $beside ]] || options+=(--beside "$beside")
+inputs=("${folders[@]/%//ctc}" "$lang")
 if [[ $method == *attention* ]]; then
   options+=(--model "$exp")
-  inputs+=("$hyp/states" "$exp/model.safetensors")
+  inputs+=("${folders[@]/%//states}" "$exp/model.safetensors")
 fi
 if [[ $method == nbest-oracle ]]; then
   [[ -n $cuts ]] || die "--method nbest-oracle needs --cuts"
   options+=(--cuts "$cuts")
-  inputs+=("$cuts" "$hyp/words/1best.json")
+  inputs+=("$cuts" "${folders[@]/%//words/1best.json}")
 fi
 if [[ -n $tuned ]]; then
   options+=(--tuned "$tuned")
@@ -50,10 +57,10 @@ fi
 
 ume stage --dir "$exp" --name "decode-$name" --force "$force" \
   --made-by "steps/infer.sh, steps/prepare_lang.sh, steps/tune_decoding.sh or steps/decode.sh" \
-  --input "${inputs[@]}" --output "$hyp/words/$method" -- \
+  --input "${inputs[@]}" --output "${folders[@]/%//words/$method}" -- \
   "${launcher[@]}" JOB=1:"$nj" "$exp/log/decode-$name.JOB.log" \
   ume decode "${options[@]}" --job JOB --num-jobs "$nj"
 
 ume stage --dir "$exp" --name "words-$name" --force "$force" \
-  --input "$hyp/words/$method" --output "$hyp/words/$method.json" -- \
+  --input "${folders[@]/%//words/$method}" --output "${folders[@]/%//words/$method.json}" -- \
   ume decode "${options[@]}" --job 0

@@ -2,7 +2,7 @@
 # Run a model over mixture cuts by jobs; then decide who spoke when and close the folder.
 set -euo pipefail
 
-input=separated
+controls=
 tune=false
 words=true
 nj=2
@@ -10,7 +10,7 @@ num_threads=1
 cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/infer.sh [options] <experiment folder> <cuts> <hypothesis folder>
-  --input KIND              separated, sources or mixture (see 'ume infer --help')
+  --controls 'KIND ...'     sources, mixture (see 'ume infer --help'): into folders beside that one
   --tune true               choose threshold, median and durations on these cuts (a dev set),
                             for all sets of the experiment folder
   --words false             leave the recogniser out: in min mode there are no words to score
@@ -21,15 +21,19 @@ help_message="usage: steps/infer.sh [options] <experiment folder> <cuts> <hypoth
 . "$(dirname "$0")/../utils/parse_options.sh"
 [[ $# -eq 3 ]] || die "expected <experiment folder> <cuts> <hypothesis folder>; see --help"
 exp=$1 cuts=$2 hyp=$3
-name=$(basename "$(dirname "$hyp")")-$input
+name=$(basename "$(dirname "$hyp")")-$(basename "$hyp")
 read -ra launcher <<<"$cmd"
+folders=("$hyp")
+for folder in $controls; do
+  folders+=("$(dirname "$hyp")/$folder")
+done
 
 ume stage --dir "$exp" --name "infer-$name" --force "$force" \
   --made-by "steps/train.sh or steps/simulate.sh" \
-  --input "$exp/model.safetensors" "$exp/model.yaml" "$cuts" --output "$hyp/meta" -- \
+  --input "$exp/model.safetensors" "$exp/model.yaml" "$cuts" --output "${folders[@]/%//meta}" -- \
   "${launcher[@]}" JOB=1:"$nj" "$exp/log/infer-$name.JOB.log" \
-  ume infer --model "$exp" --cuts "$cuts" --hyp "$hyp" --input "$input" --words "$words" \
-  --num-threads "$num_threads" --job JOB --num-jobs "$nj"
+  ume infer --model "$exp" --cuts "$cuts" --hyp "$hyp" --words "$words" \
+  ${controls:+--beside "$controls"} --num-threads "$num_threads" --job JOB --num-jobs "$nj"
 
 if [[ $tune == true ]]; then
   ume stage --dir "$exp" --name "tune-$name" --force "$force" --input "$hyp/meta" "$cuts" \
@@ -38,8 +42,11 @@ if [[ $tune == true ]]; then
     ume tune --hyp "$hyp" --cuts "$cuts" --out "$exp/tuned.json"
 fi
 
-ume stage --dir "$exp" --name "segment-$name" --force "$force" \
-  --made-by "steps/infer.sh --tune true on a dev set" \
-  --input "$hyp/meta" "$exp/tuned.json" --output "$hyp/meta.json" -- \
-  "${launcher[@]}" "$exp/log/segment-$name.log" \
-  ume segment --hyp "$hyp" --tuned "$exp/tuned.json"
+for folder in "${folders[@]}"; do
+  name=$(basename "$(dirname "$folder")")-$(basename "$folder")
+  ume stage --dir "$exp" --name "segment-$name" --force "$force" \
+    --made-by "steps/infer.sh --tune true on a dev set" \
+    --input "$folder/meta" "$exp/tuned.json" --output "$folder/meta.json" -- \
+    "${launcher[@]}" "$exp/log/segment-$name.log" \
+    ume segment --hyp "$folder" --tuned "$exp/tuned.json"
+done

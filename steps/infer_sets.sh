@@ -24,10 +24,7 @@ for cuts in "$@"; do
   set=$(set_of "$cuts")
   words=false
   ! has_words "$set" || words=true
-  "${infer[@]}" --words "$words" "$exp" "$cuts" "$exp/$set/separated"
-  if has_words "$set" && gives "$exp" ctc; then
-    for input in sources mixture; do
-      "${infer[@]}" --input "$input" "$exp" "$cuts" "$exp/$set/$input"
-    done
-  fi
+  controls=
+  ! has_words "$set" || ! gives "$exp" ctc || controls="sources mixture"
+  "${infer[@]}" --words "$words" --controls "$controls" "$exp" "$cuts" "$exp/$set/separated"
 done

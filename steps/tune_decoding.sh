@@ -3,11 +3,13 @@
 set -euo pipefail
 
 methods=1best
+nj=2
 cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/tune_decoding.sh [options] <exp folder> <lang folder> <cuts> <hyp folder>
   --methods 'METHOD ...'    ctc-greedy-search, prefix-beam-search, ctc-decoding, 1best, nbest,
                             nbest-rescoring, whole-lattice-rescoring, attention-decoder
+  --nj N                    processes
   --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done
 Writes <exp folder>/tuned_decoding.json for 1best, tuned_decoding_<method>.json for another method.
@@ -34,4 +36,5 @@ done
 ume stage --dir "$exp" --name tune-decoding --force "$force" \
   --made-by "steps/infer.sh or steps/prepare_lang.sh" \
   --input "${inputs[@]}" --output "${outputs[@]}" -- \
-  "${launcher[@]}" "$exp/log/tune-decoding.log" ume tune-decoding "${options[@]}"
+  "${launcher[@]}" "$exp/log/tune-decoding.log" ume tune-decoding "${options[@]}" \
+  --num-jobs "$nj"

@@ -11,10 +11,8 @@ import pytest
 
 POOL = """
 import os, time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from ume.orphans import die_with_parent
-with ProcessPoolExecutor(1, get_context("fork"), die_with_parent) as pool:
+from ume.orphans import workers
+with workers(1) as pool:
     print(pool.submit(os.getpid).result(), flush=True)
     time.sleep(60)
 """

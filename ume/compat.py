@@ -4,22 +4,14 @@ Import it before Lhotse: ``import ume.compat  # noqa: F401``.
 """
 
 import os
-from pathlib import Path
 from typing import Any, Dict
 
 import torch
 from torch.utils.data import Sampler
 
+from ume.environment import processor_info
 from ume.errors import UmeError
 from ume.files import PathLike, existing
-
-
-def processor_info() -> str:
-    """``/proc/cpuinfo``, or nothing where there is none."""
-    try:
-        return Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ""
 
 
 def _accept_data_source(self: Sampler, data_source: Any = None) -> None:

@@ -7,8 +7,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict
 
-from ume.compat import processor_info
-
 PACKAGES = ("torch", "k2", "lhotse", "numpy", "kaldialign", "meeteval", "pyannote.metrics")
 
 
@@ -40,6 +38,14 @@ def commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def processor_info() -> str:
+    """``/proc/cpuinfo``, or nothing where there is none."""
+    try:
+        return Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return ""
 
 
 def processor() -> str:

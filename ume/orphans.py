@@ -3,6 +3,8 @@
 import ctypes
 import signal
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 
@@ -14,3 +16,8 @@ def die_with_parent(*_: Any) -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
+
+
+def workers(count: int) -> ProcessPoolExecutor:
+    """A pool of ``count`` processes, forked, that :func:`die_with_parent`."""
+    return ProcessPoolExecutor(count, get_context("fork"), die_with_parent)

@@ -205,19 +205,17 @@ if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
     [[ $method == nbest-oracle || $method == attention || $method == ctc-attention ]] ||
       chosen+=("$method")
   done
-  [[ ${#chosen[@]} -eq 0 ]] || steps/tune_decoding.sh --methods "${chosen[*]}" --force "$force" \
+  [[ ${#chosen[@]} -eq 0 ]] || steps/tune_decoding.sh --methods "${chosen[*]}" --nj "$nj" --force "$force" \
     "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
   for method in $methods "${by_decoder[@]}"; do
     tuned=$exp/tuned_decoding_$method.json
     [[ $method != 1best ]] || tuned=$exp/tuned_decoding.json
     [[ " ${chosen[*]} " == *" $method "* ]] || tuned=
     for set in "${word_sets[@]}"; do
-      inputs=(separated)
-      [[ $method != 1best && $method != attention ]] || inputs+=(sources mixture)
-      for input in "${inputs[@]}"; do
-        steps/decode.sh --method "$method" --cuts "${cuts_of[$set]}" --tuned "$tuned" --nj "$nj" \
-          --force "$force" "$exp" "$lang" "$exp/$set/$input"
-      done
+      controls=
+      [[ $method != 1best && $method != attention ]] || controls="sources mixture"
+      steps/decode.sh --method "$method" --beside "$controls" --cuts "${cuts_of[$set]}" \
+        --tuned "$tuned" --nj "$nj" --force "$force" "$exp" "$lang" "$exp/$set/separated"
     done
   done
 fi

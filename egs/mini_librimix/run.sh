@@ -151,21 +151,19 @@ if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
   log "stage 6: decoding; blank penalty of 1best chosen on dev"
   by_decoder=ctc-attention
   [[ ! -d $exp/foundation ]] || by_decoder=attention
-  steps/tune_decoding.sh --force "$force" \
+  steps/tune_decoding.sh --nj "$nj" --force "$force" \
     "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
   for set in "${word_sets[@]}"; do
     for method in ctc-greedy-search ctc-decoding; do
       steps/decode.sh --method "$method" --nj "$nj" --force "$force" \
         "$exp" "$lang" "$exp/$set/separated"
     done
-    for input in separated sources mixture; do
-      steps/decode.sh --method 1best --tuned "$exp/tuned_decoding.json" --nj "$nj" \
-        --force "$force" "$exp" "$lang" "$exp/$set/$input"
-      if gives "$exp" states; then
-        steps/decode.sh --method "$by_decoder" --nj "$nj" --force "$force" \
-          "$exp" "$lang" "$exp/$set/$input"
-      fi
-    done
+    steps/decode.sh --method 1best --beside "sources mixture" --nj "$nj" --force "$force" \
+      --tuned "$exp/tuned_decoding.json" "$exp" "$lang" "$exp/$set/separated"
+    if gives "$exp" states; then
+      steps/decode.sh --method "$by_decoder" --beside "sources mixture" --nj "$nj" \
+        --force "$force" "$exp" "$lang" "$exp/$set/separated"
+    fi
   done
 fi
 

@@ -1,6 +1,7 @@
 """Words from log-probabilities: what graphs do, jobs, and errors."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict
 
@@ -181,6 +182,26 @@ def test_words_do_not_depend_on_jobs_shards_or_batches(
             decoding.main(Config(str(folder), str(lang), method, job=job, num_jobs=num_jobs))
         run(folder, lang, method, job=0)
         assert (folder / "words" / f"{method}.json").read_bytes() == bytes_alone
+
+
+@pytest.mark.parametrize("method", ["ctc-greedy-search", "1best"])
+def test_folders_beside_are_decoded_too(
+    lang: Path, streams: Dict[str, Tensor], hypothesis_folder: Make, tmp_path: Path, method: str
+) -> None:
+    names = list(streams)
+    whole = hypothesis_folder(*({n: streams[n] for n in own} for own in (names[:5], names[5:])))
+    expected = run(whole, lang, method)
+    for job, kind in enumerate(("separated", "sources"), 1):
+        (tmp_path / "set" / kind / "ctc").mkdir(parents=True)
+        shutil.copy(whole / "ctc" / f"{job}.safetensors", tmp_path / "set" / kind / "ctc")
+    own = run(tmp_path / "set" / "separated", lang, method, beside="sources")
+    assert own == {name: expected[name] for name in names[:5]}
+    (tmp_path / "set" / "sources" / "words" / f"{method}.json").unlink()
+    run(tmp_path / "set" / "separated", lang, method, beside="sources", job=0)
+    found = json.loads((tmp_path / "set" / "sources" / "words" / f"{method}.json").read_text())
+    assert {f"{e['session_id']}_{e['speaker']}": e["words"] for e in found} == {
+        name: expected[name] for name in names[5:]
+    }
 
 
 def test_segments_are_seglst(lang: Path, peaky: Make, hypothesis_folder: Make) -> None:

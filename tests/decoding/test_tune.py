@@ -1,5 +1,7 @@
 """The blank penalty that loses fewest words is found."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Callable, Dict
 
@@ -10,6 +12,7 @@ from torch import Tensor
 from ume.dataset.mixtures import read_cuts
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import lang as prepare_lang
+from ume.decoding.graph import has_k2
 from ume.decoding.streams import penalise_blank
 from ume.decoding.tune import PENALTIES, SCALES, Config, Setting, main, search, tuned_path
 from ume.errors import UmeError
@@ -50,7 +53,7 @@ def test_the_penalty_that_brings_the_words_back(
     rates = {float(penalty): rate for penalty, rate in tuned["cpwer"].items()}
     assert tuple(rates) == PENALTIES and tuned["method"] == method
     assert rates[tuned["blank_penalty"]] == min(rates.values()) < 5 < rates[0.0]
-    assert search(config, method)[Setting(0.0)].deletions > 0
+    assert search(config, method, 0.0)[Setting(0.0)].deletions > 0
 
 
 @pytest.mark.parametrize("mixtures", [2], indirect=True)
@@ -69,6 +72,24 @@ def test_the_scale_of_the_grammar_is_chosen_with_the_penalty(
     best = f"{tuned['blank_penalty']:g} {tuned['lm_scale']:g}"
     assert tuned["cpwer"][best] == min(tuned["cpwer"].values()) < tuned["cpwer"]["0 1"]
     assert "attention_scale" not in tuned
+
+
+@pytest.mark.parametrize("mixtures", [2], indirect=True)
+def test_processes_choose_what_one_chooses(
+    mixtures: Path, spoken: Path, streams: Dict[str, Tensor], hypothesis_folder: Make
+) -> None:
+    folder = hypothesis_folder(streams)
+    methods = ["1best", "ctc-greedy-search", *(["nbest-rescoring"] if has_k2() else [])]
+    cuts = str(mixtures / "cuts_test_max.jsonl.gz")
+    main(Config(str(folder), cuts, str(spoken), str(folder), methods))
+    # a process of its own: k2's threads, started here already, would not live in forks
+    command = [sys.executable, "-m", "ume", "tune-decoding", "--hyp", str(folder), "--cuts", cuts]
+    command += ["--lang", str(spoken), "--out", str(folder / "by two"), "--num-jobs", "2"]
+    subprocess.run([*command, "--methods", f"[{','.join(methods)}]"], check=True)
+    for method in methods:
+        assert read_json(tuned_path(folder / "by two", method)) == read_json(
+            tuned_path(folder, method)
+        )
 
 
 @pytest.mark.parametrize("mixtures", [2], indirect=True)

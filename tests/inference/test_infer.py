@@ -175,6 +175,23 @@ def test_the_number_of_jobs_changes_nothing(config: Config, kind: str, num_jobs:
         assert metas[0][name] == metas[1][name]
 
 
+def test_controls_of_the_same_start_are_those_of_their_own(config: Config, tmp_path: Path) -> None:
+    main(replace(config, hyp=str(tmp_path / "set" / "separated"), beside="sources mixture"))
+    for kind in ("separated", "sources", "mixture"):
+        alone = replace(config, input=kind, hyp=str(tmp_path / kind))
+        main(alone)
+        found, expected = tmp_path / "set" / kind, Path(alone.hyp)
+        assert files(found) == files(expected)
+        for name in files(found) - {"meta/1.json"}:
+            assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+        metas = [read_json(folder / "meta" / "1.json") for folder in (found, expected)]
+        for meta in metas:
+            del meta["cpu_seconds"]
+        assert metas[0] == metas[1]
+    with pytest.raises(UmeError, match="'noise'; choose one of separated, sources, mixture"):
+        main(replace(config, beside="noise"))
+
+
 def test_sources_are_recognised_one_by_one(config: Config, model: Path) -> None:
     hyp, cuts = infer(replace(config, input="sources")), read_cuts(config.cuts)
     found = tensors(hyp / "ctc")

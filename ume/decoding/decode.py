@@ -79,6 +79,9 @@ class Config:
     """File of `ume tune-decoding`, whose blank penalty and scales are used instead."""
     max_duration: float = 60.0
     """Seconds of speech in one batch."""
+    beside: str = ""
+    """Further hypothesis folders to decode, names beside `hyp` with spaces between, such as
+    `sources mixture`."""
     job: int = 1
     """This job, from 1; 0 joins the words of all jobs that have run."""
     num_jobs: int = 1
@@ -86,12 +89,19 @@ class Config:
 
 
 def main(config: Config) -> None:
-    """Decode one job's share of the streams; the only job merges too."""
+    """Decode one job's share of the streams of every folder; the only job merges too."""
     if not 0 <= config.job <= config.num_jobs:
         raise UmeError(f"--job {config.job} is not between 0 and --num-jobs {config.num_jobs}")
     if config.tuned:
         tuned = read_json(existing(config.tuned, "steps/tune_decoding.sh"))
         config = replace(config, **{name: tuned[name] for name in TUNED if name in tuned})
+    hyp = Path(config.hyp)
+    for folder in [hyp, *(hyp.parent / name for name in config.beside.split())]:
+        decode_folder(replace(config, hyp=str(folder)))
+
+
+def decode_folder(config: Config) -> None:
+    """Decode one job's share of the streams of one folder; the only job merges too."""
     if config.job > 0:
         from ume.decoding.streams import decode  # with torch: a second that joining can do without
 

@@ -1,6 +1,7 @@
 """Choose blank penalty and scales of decoding on dev: those of lowest cpWER."""
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Dict, List, Literal, NamedTuple, Optional
@@ -18,6 +19,8 @@ from ume.decoding.reference import Texts, pair, read_references
 from ume.decoding.shards import Shards
 from ume.errors import UmeError
 from ume.files import PathLike, existing, write_json
+from ume.orphans import workers
+from ume.threads import one_thread
 
 PENALTIES = (0.0, 1.0, 2.0, 3.0, 4.0)  # nats
 SCALES = (1.0, 0.9, 1.1, 0.7, 1.3, 0.5, 1.5, 0.3, 1.7, 0.1, 2.0)  # of equals the first
@@ -54,6 +57,8 @@ class Config:
     """Experiment folder whose model has made the streams (attention-decoder only)."""
     recordings: int = 40
     """Recordings to decode, the first ones of the manifest."""
+    num_jobs: int = 1
+    """Number of processes; what is chosen does not depend on it."""
 
 
 class Setting(NamedTuple):
@@ -91,31 +96,69 @@ def texts_at_settings(decoder: Decoder, batch: Dict[str, Tensor]) -> Dict[str, L
     return {name: [text] for name, text in decoder(batch).items()}
 
 
-def search(config: Config, method: Method) -> Dict[Setting, ErrorRate]:
-    """cpWER of a method at every setting."""
-    references = read_references(config.cuts, config.recordings)
-    tokenizer = Tokenizer(config.lang)
-    shards = Shards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
+class Trials(NamedTuple):
+    """What all settings of a method are tried on."""
+
+    options: decode.Config
+    references: Texts
+    shards: Shards
+    names: List[str]  # the streams, by falling length
+    decoder: Decoder
+
+    def at(self, penalty: float) -> Dict[Setting, ErrorRate]:
+        """cpWER at every setting with one penalty."""
+        texts = streams.decode_streams(
+            replace(self.options, blank_penalty=penalty),
+            lambda batch: texts_at_settings(self.decoder, batch),
+            self.shards,
+            self.names,
+        )
+        return {
+            setting: error_rate(
+                self.references,
+                {name: texts[name][index] if name in texts else "" for name in self.names},
+            )
+            for index, setting in enumerate(settings_of(self.options.method, penalty))
+        }
+
+
+@lru_cache(maxsize=1)  # a process tries the penalties of a method one after the other
+def trials(
+    hyp: str, cuts: str, lang: str, model: Optional[str], recordings: int, method: Method
+) -> Trials:
+    """The references, streams and decoder of a method."""
+    references = read_references(cuts, recordings)
+    tokenizer = Tokenizer(lang)
+    shards = Shards(Path(hyp) / "ctc", tokenizer.vocab_size)
     names = [name for name in shards.frames if name.rpartition("_")[0] in references]
     missing = set(references) - {name.rpartition("_")[0] for name in names}
     if missing:
-        raise UmeError(f"{config.hyp} has no {min(missing)}; run steps/infer.sh again")
-    options = decode.Config(config.hyp, config.lang, method, model=config.model)
+        raise UmeError(f"{hyp} has no {min(missing)}; run steps/infer.sh again")
+    options = decode.Config(hyp, lang, method, model=model)
     decoder = make_decoder(options, tokenizer, scales_of(method))
-    ordered = streams.by_length(shards, names)
-    table: Dict[Setting, ErrorRate] = {}
-    for penalty in PENALTIES:
-        texts = streams.decode_streams(
-            replace(options, blank_penalty=penalty),
-            lambda batch: texts_at_settings(decoder, batch),
-            shards,
-            ordered,
-        )
-        for index, setting in enumerate(settings_of(method, penalty)):
-            table[setting] = error_rate(
-                references, {name: texts[name][index] if name in texts else "" for name in names}
-            )
-    return table
+    return Trials(options, references, shards, streams.by_length(shards, names), decoder)
+
+
+def search(config: Config, method: Method, penalty: float) -> Dict[Setting, ErrorRate]:
+    """cpWER of a method at every setting with one penalty."""
+    given = (config.hyp, config.cuts, config.lang, config.model, config.recordings)
+    return trials(*given, method).at(penalty)
+
+
+def search_all(config: Config) -> Dict[Method, Dict[Setting, ErrorRate]]:
+    """cpWER of every method at every setting, tried by ``num_jobs`` processes."""
+    trials.cache_clear()  # of an earlier call: files may be others now
+    tasks = list(product([config], config.methods, PENALTIES))
+    with one_thread():
+        if config.num_jobs == 1:
+            found = [search(*task) for task in tasks]
+        else:
+            with workers(config.num_jobs) as pool:
+                found = list(pool.map(search, *zip(*tasks)))
+    tables: Dict[Method, Dict[Setting, ErrorRate]] = {method: {} for method in config.methods}
+    for (_, method, _), table in zip(tasks, found, strict=True):
+        tables[method].update(table)
+    return tables
 
 
 def error_rate(references: Texts, words: Dict[str, str]) -> ErrorRate:
@@ -133,8 +176,9 @@ def main(config: Config) -> None:
     Of equals that of the smallest penalty, and scales near 1.
     """
     existing(config.hyp, "steps/infer.sh")
-    for method in config.methods:
-        table = search(config, method)
+    if config.num_jobs < 1:
+        raise UmeError("--num-jobs must be at least 1")
+    for method, table in search_all(config).items():
         setting, errors = min(table.items(), key=lambda item: item[1].error_rate)
         write_json(
             tuned_path(config.out, method),

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterable, Sequence
 
@@ -37,6 +37,8 @@ class Config:
     input: str = "separated"
     """`separated`: the whole system. Controls, words only: `sources` (each true source alone
     through the same recogniser), `mixture` (the unseparated mixture as one stream)."""
+    beside: str = ""
+    """Further inputs, with spaces between: each into the folder of its name beside `hyp`."""
     words: bool = True
     """Whether the recogniser is run as well; in min mode there are no words to score."""
     max_duration: float = 30.0
@@ -108,12 +110,22 @@ def process(
 
 
 def main(config: Config) -> None:
-    """Write this job's shards, voices and ``meta/<job>.json``."""
-    if config.input not in INPUTS:
-        raise UmeError(f"--input is {config.input!r}; choose one of {', '.join(INPUTS)}")
+    """Write this job's shards, voices and ``meta/<job>.json`` of every input."""
+    beside = config.beside.split()
+    for name in [config.input, *beside]:
+        if name not in INPUTS:
+            raise UmeError(f"--input is {name!r}; choose one of {', '.join(INPUTS)}")
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     model = load_model(config.model)
+    run_input(config, model)
+    for name in beside:
+        run_input(replace(config, input=name, hyp=str(Path(config.hyp).parent / name)), model)
+    print(f"job {config.job} of {config.num_jobs}: done", file=sys.stderr)
+
+
+def run_input(config: Config, model: UME) -> None:
+    """Write what one job has of one input."""
     batches, cuts = job_batches(config.cuts, config.max_duration, config.job, config.num_jobs)
     answers = model.answers() if config.input == "separated" else ["asr"]
     started = time.process_time()
@@ -128,4 +140,3 @@ def main(config: Config) -> None:
         "alignment_rule": TIED if model.config.loss.tied else CORRELATED,
         "cpu_seconds": time.process_time() - started,
     })  # fmt: skip
-    print(f"job {config.job} of {config.num_jobs}: done", file=sys.stderr)

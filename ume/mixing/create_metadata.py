@@ -1,8 +1,7 @@
 """LibriMix's metadata made anew by its own rules: tables of files, and the CSVs of mixtures."""
 
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Union
 
@@ -17,7 +16,7 @@ from ume.errors import UmeError
 from ume.files import atomic_folder, existing, write_json
 from ume.mixing.metadata import MAX_PEAK, measure
 from ume.mixing.official_draws import SEED, Draw, Noises, draw_mixtures
-from ume.orphans import die_with_parent
+from ume.orphans import workers
 
 SUBSETS = ("dev-clean", "dev-other", "test-clean", "test-other", "train-clean-100",
            "train-clean-360", "train-other-500")  # fmt: skip
@@ -146,9 +145,7 @@ def make_task(config: Config, draw: Draw, table: List[Row], noise: Optional[List
 
 def measure_all(tasks: List[Task], num_jobs: int, name: str) -> List[List[float]]:
     """The gains of each mixture, measured by ``num_jobs`` processes."""
-    with ProcessPoolExecutor(
-        num_jobs, mp_context=get_context("fork"), initializer=die_with_parent
-    ) as pool:
+    with workers(num_jobs) as pool:
         measured = pool.map(gains_of, tasks, chunksize=8)
         return list(tqdm(measured, total=len(tasks), desc=name, mininterval=5.0))
 

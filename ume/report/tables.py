@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ume.scoring.recording import DIGITS
+from ume.scoring.conventions import DIGITS
 
 NOT_RUN = "not run"
 PARTS = ("miss", "false_alarm", "confusion")

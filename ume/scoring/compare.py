@@ -13,8 +13,7 @@ import numpy as np
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_text
 from ume.scoring.bootstrap import CONFIDENCE, RESAMPLES, difference
-from ume.scoring.pool import SUBSETS
-from ume.scoring.recording import DIGITS
+from ume.scoring.conventions import DIGITS, SUBSETS
 
 Counts = Tuple[np.ndarray, np.ndarray]  # numerators and denominators, each (R,)
 

@@ -9,9 +9,8 @@ from typing import Any, Dict, List, Optional
 from ume.metrics.results import Ratio
 from ume.scoring.bootstrap import interval
 from ume.scoring.conditions import AXES
+from ume.scoring.conventions import SUBSETS
 from ume.scoring.recording import Figure, RecordingScore
-
-SUBSETS = ("all", "opposite-sex", "same-sex")
 
 
 def subsets(recordings: List[RecordingScore]) -> List[str]:

@@ -27,7 +27,6 @@ from ume.scoring.words import Transcript, permutation_errors, score_words
 
 COLLARS = (0.0, 0.25)  # seconds on each side of a reference boundary
 UTTERANCE = "utterance"  # the reference that counts whole utterances as speech
-DIGITS = {"%": 1, "dB": 2, "MOS": 2, "-": 3}  # after the point in tables, by unit
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,17 @@
 """Score a hypothesis folder against the mixture cuts it was made from."""
 
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
-
-import torch
+from typing import Any, Dict, List
 
 from ume.corpora.text import NORMALISER
 from ume.dataset.mixtures import read_cuts
 from ume.errors import UmeError
 from ume.files import write_json, write_text
-from ume.orphans import die_with_parent
+from ume.orphans import workers
 from ume.scoring import bootstrap
 from ume.scoring.bins import bins
+from ume.scoring.conventions import DIGITS
 from ume.scoring.hypothesis import Hypothesis
 from ume.scoring.icefall import write_result_files
 from ume.scoring.pool import (
@@ -29,11 +25,12 @@ from ume.scoring.pool import (
     subsets,
 )
 from ume.scoring.quality import BASE, METRICS, has_pesq, parse_metrics
-from ume.scoring.recording import COLLARS, DIGITS, RecordingScore, Task
+from ume.scoring.recording import COLLARS, RecordingScore, Task
 from ume.scoring.reference import activity_origin
 from ume.scoring.separation import MIN_OVERLAP
 from ume.scoring.shards import Shard, make_key, make_shards, remove_shards
 from ume.scoring.timed import TCP_COLLAR, stm
+from ume.threads import one_thread
 
 CONTROLS = ("sources", "mixture")
 META = (  # what meta.json says about the making of the hypothesis
@@ -89,14 +86,12 @@ def score_recordings(config: Config) -> List[RecordingScore]:
     if config.num_jobs < 1:
         raise UmeError("--num-jobs must be at least 1")
     shards = _shards(config)
-    with _one_thread():
+    with one_thread():
         if config.num_jobs == 1:
             for shard in shards:
                 shard.score()
         else:
-            with ProcessPoolExecutor(
-                config.num_jobs, mp_context=get_context("fork"), initializer=die_with_parent
-            ) as pool:
+            with workers(config.num_jobs) as pool:
                 list(pool.map(Shard.score, shards))
     return [recording for shard in shards for recording in shard.read()]
 
@@ -212,14 +207,3 @@ def _shards(config: Config) -> List[Shard]:
     ]
     key = make_key(config.cuts, folders.values(), [*quality, f"words {not _is_min(config)}"])
     return make_shards(Path(config.out), key, tasks)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums over samples depend on the number of threads in their last digits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
