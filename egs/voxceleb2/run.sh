@@ -235,5 +235,6 @@ if ((stage <= 12 && stop_stage >= 12)); then
       [[ ! -f $scores ]] || report+=(--scored+ "$system, $set=$scores")
     done
   done
+  [[ " $compare " != *" random "* ]] || report+=(--against random/slots)
   "${report[@]}"
 fi

@@ -1,5 +1,6 @@
 """Measures of Echo: probes that know the answer, chance, oracles for slots, the table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -243,13 +244,16 @@ def test_everything_is_measured_and_put_into_one_table(data, model, tmp_path) ->
             assert measure["low"] - 1e-6 <= measure["value"] <= measure["high"] + 1e-6
     config = report.Config(
         str(tmp_path), [f"jepa={bare}", f"slots={whole}", f"both={slots}"], [], [], "Plumbing",
-        str(tmp_path / "published.md"),
+        str(tmp_path / "published.md"), "jepa",
     )  # fmt: skip
     report.main(config)
     text = (tmp_path / "RESULTS.md").read_text()
+    assert "| · more than jepa | % | | - | 0.0 [0.0, 0.0] |" in text  # the same latents
     assert "| measure | unit | chance | jepa | slots | both |" in text
     assert "| routing accuracy | % |" in text and "bits per second" in text
     assert (tmp_path / "plots" / "bits.png").exists()
     assert "## Plumbing" in (tmp_path / "published.md").read_text()
+    with pytest.raises(UmeError, match="--against nobody"):
+        report.main(replace(config, against="nobody"))
     with pytest.raises(UmeError, match="NAME=PATH"):
         report.main(report.Config(str(tmp_path), ["measures.json"]))

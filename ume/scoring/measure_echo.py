@@ -43,7 +43,7 @@ class Config:
     window: float = 6.0
     """Seconds of a mixture that are measured at once: what slots were trained on."""
     seeds: int = 3
-    """Evaluation seeds: which speakers, utterances and windows are drawn."""
+    """Evaluation seeds: which speakers, utterances, pieces of them and windows are drawn."""
     num_threads: int = 0
     """Threads of the arithmetic; 0: torch's choice."""
 
@@ -57,11 +57,12 @@ def main(config: Config) -> None:
     cuts = utterance_cuts(config.data, config.part)
     alignment = {} if config.alignment is None else read_json(existing(config.alignment))
     tokenizer = tokenizer_of(config.model)
-    heard = Utterances(echo, tokenizer, alignment, {cut.id: session_of(cut) for cut in cuts})
+    sessions = {cut.id: session_of(cut) for cut in cuts}
+    heard = Utterances(echo, tokenizer, alignment, sessions, config.seeds)
     batches = make_eval_loader(sorted(cuts, key=lambda cut: (cut.duration, cut.id)), 60.0)
     for batch in tqdm(batches, desc="utterances", mininterval=5):
         heard.add(batch)
-    measures = heard.measures(config.seeds)
+    measures = heard.measures()
     if config.mixtures is not None and "slots" in echo.config.stages:
         mixtures = read_cuts(cuts_path(config.mixtures, config.part, config.mode))
         seeds = []

@@ -1,6 +1,7 @@
 """What a stage of Echo knows of utterances: probes, token errors, embeddings."""
 
 from typing import Dict, List, Optional, Sequence, Tuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -36,7 +37,8 @@ SPACES = ("latents", "speaker subspace", "content subspace", "quantised speaker 
 class Utterances:
     """What is kept of the utterances of speakers who were not trained on.
 
-    ``sessions`` has the recording session of every utterance that is to come.
+    ``sessions`` has the recording session of every utterance that is to come. Each of
+    ``num_seeds`` draws the pieces of its halves, and then what is known and what is asked for.
     """
 
     def __init__(
@@ -45,14 +47,17 @@ class Utterances:
         tokenizer: Optional[Tokenizer],
         alignment: Dict[str, List[List[int]]],
         sessions: Dict[str, str],
+        num_seeds: int,
     ) -> None:
         self.echo, self.tokenizer, self.alignment = echo, tokenizer, alignment
         self.session_of = sessions
+        self.num_seeds = num_seeds
+        self.placing = self.rngs("pieces")
         self.frames_each = min(FRAMES, max(1, PROBED // len(sessions)))
         self.speakers: List[str] = []
         self.sessions: List[str] = []
-        self.halves: List[Tensor] = []  # (2, D), means of the latents of PIECE s of each half
-        self.voices: List[Tensor] = []  # (2, E), their embeddings
+        self.halves: List[Tensor] = []  # (seeds, 2, D), mean latents of PIECE s of each half
+        self.voices: List[Tensor] = []  # (seeds, 2, E), their embeddings
         self.sample: List[Tensor] = []  # latents, for signs of collapse
         self.frames: Dict[str, List[Tensor]] = {space: [] for space in SPACES}
         self.frame_tokens: List[int] = []
@@ -69,15 +74,14 @@ class Utterances:
         self.sample.append(latents[mask][:: 4 * RATE])
         self.sessions += [self.session_of[name] for name in batch.ids]
         for clip, length, names in zip(latents, mask.sum(dim=1).tolist(), batch.speakers):
-            pieces = halves(length, round(PIECE * RATE))
+            drawn = [halves(length, round(PIECE * RATE), rng) for rng in self.placing]
+            pieces = torch.stack([clip[piece] for pair in drawn for piece in pair])
+            shape = (len(drawn), 2)
             self.speakers.append(names[0])
-            self.halves.append(torch.stack([clip[piece].mean(dim=0) for piece in pieces]))
+            self.halves.append(pieces.mean(dim=1).unflatten(0, shape))
             if "speakers" in self.echo.config.stages:
-                embedded = [
-                    self.echo.embed(clip[None, piece], torch.ones(1, piece.stop - piece.start))[0]
-                    for piece in pieces
-                ]
-                self.voices.append(torch.stack(embedded))
+                embedded = self.echo.embed(pieces, torch.ones(pieces.shape[:2]))
+                self.voices.append(embedded.unflatten(0, shape))
         spaces = {"latents": latents}
         if "factors" in self.echo.config.stages:
             spaces.update(self.factorise(latents, mask, batch))
@@ -93,6 +97,11 @@ class Utterances:
             self.frame_tokens += [token for token, _ in chosen]
             self.frame_speakers += [batch.speakers[b][0]] * len(chosen)
             self.frame_utterances += [name] * len(chosen)
+
+    def rngs(self, what: str) -> List[np.random.Generator]:
+        """What each seed draws ``what`` with, whatever else is measured."""
+        own = crc32(what.encode())
+        return [np.random.default_rng([seed, own]) for seed in range(self.num_seeds)]
 
     def centre(self) -> Tensor:
         """The mean (D,) of all latents."""
@@ -130,18 +139,17 @@ class Utterances:
             if total:
                 own.append((wrong, total, names[0]))
 
-    def measures(self, num_seeds: int) -> List[Measure]:
-        """All of it, by the draws of each evaluation seed."""
-        rngs = [np.random.default_rng(seed) for seed in range(num_seeds)]
+    def measures(self) -> List[Measure]:
+        """All of it."""
         found = self.signs_of_collapse()
-        found += self.speaker_probes(rngs, "speaker probe", "mean latents", self.halves)
+        found += self.speaker_probes("speaker probe", "mean latents", self.halves)
         if len(set(self.frame_speakers)) > 1:
-            found += self.content_probes(rngs)
+            found += self.content_probes()
         found += self.perplexities()
         found += self.token_error_rates()
         if self.voices and len(set(self.speakers)) > 1:
-            found += self.speaker_probes(rngs, "identification", "embeddings", self.voices)
-            found += self.verification(rngs)
+            found += self.speaker_probes("identification", "embeddings", self.voices)
+            found += self.verification()
         return found
 
     def signs_of_collapse(self) -> List[Measure]:
@@ -159,18 +167,17 @@ class Utterances:
             for speaker in sorted(set(self.speakers))
         ]
 
-    def speaker_probes(
-        self, rngs: Sequence[np.random.Generator], name: str, what: str, pairs: Sequence[Tensor]
-    ) -> List[Measure]:
+    def speaker_probes(self, name: str, what: str, pairs: Sequence[Tensor]) -> List[Measure]:
         """Halves of one utterance of every speaker; and utterances of those who have several."""
         halves, others = [], []
-        whole = torch.stack(list(pairs)).mean(dim=1)
-        for rng in rngs:
+        each = torch.stack(list(pairs)).unbind(dim=1)  # of each seed (N, 2, D)
+        for rng, vectors in zip(self.rngs("speakers"), each):
             chosen = self.one_each(rng)
             names = [self.speakers[k] for k in chosen]
-            first, second = torch.stack([pairs[k] for k in chosen]).unbind(dim=1)
+            first, second = vectors[chosen].unbind(dim=1)
             halves.append(Drawn(first, names, second, names, names))
             drawn = draw_halves(self.speakers, self.sessions, rng)
+            whole = vectors.mean(dim=1)
             others.append(chosen_from(whole, self.speakers, self.speakers, *drawn))
         found = [knn_probe(
             f"{name}, halves", halves, [top_1(drawn) for drawn in halves],
@@ -184,13 +191,14 @@ class Utterances:
             ))  # fmt: skip
         return found
 
-    def content_probes(self, rngs: Sequence[np.random.Generator]) -> List[Measure]:
+    def content_probes(self) -> List[Measure]:
         """Tokens of speakers by those of others; and what each subspace knows of both."""
         tokens = [str(token) for token in self.frame_tokens]
         whose = self.frame_speakers
         spaces = {space: torch.cat(own) for space, own in self.frames.items() if own}
         by_others = [
-            chosen_from(spaces["latents"], tokens, whose, *self.by_speaker(rng)) for rng in rngs
+            chosen_from(spaces["latents"], tokens, whose, *self.by_speaker(rng))
+            for rng in self.rngs("content")
         ]
         probe = knn_probe(
             "content probe", by_others, [top_1(drawn) for drawn in by_others],
@@ -198,7 +206,7 @@ class Utterances:
         )  # fmt: skip
         probe.rows = {"any token alike": 100 / probe.num_classes}
         found = [probe]
-        frames = [self.by_utterance(rng) for rng in rngs]
+        frames = [self.by_utterance(rng) for rng in self.rngs("gap")]
         if not frames[0][1]:
             return found
         for space in spaces:
@@ -262,11 +270,12 @@ class Utterances:
             ))  # fmt: skip
         return found
 
-    def verification(self, rngs: Sequence[np.random.Generator]) -> List[Measure]:
+    def verification(self) -> List[Measure]:
         """Equal error rate of embeddings, by halves."""
         rates, bounds = [], []
-        for rng in rngs:
-            first, second = torch.stack([self.voices[k] for k in self.one_each(rng)]).unbind(dim=1)
+        each = torch.stack(self.voices).unbind(dim=1)  # of each seed (N, 2, E)
+        for rng, vectors in zip(self.rngs("speakers"), each):
+            first, second = vectors[self.one_each(rng)].unbind(dim=1)
             scores = (second @ first.T).double().numpy()
             rates.append(equal_error_rate(scores.ravel(), np.eye(len(scores), dtype=bool).ravel()))
             bounds.append(error_bounds(scores))
@@ -320,13 +329,13 @@ def gap(space: str, drawn: Sequence[Sequence[Drawn]]) -> List[Measure]:
     )]  # fmt: skip
 
 
-def halves(length: int, piece: int) -> Tuple[slice, slice]:
-    """The middle ``piece`` frames of each half of ``length`` frames, or all of a shorter half.
+def halves(length: int, piece: int, rng: np.random.Generator) -> Tuple[slice, slice]:
+    """``piece`` frames anywhere in each half of ``length`` frames, or all of a shorter half.
 
-    >>> halves(100, 20)
-    (slice(15, 35, None), slice(65, 85, None))
+    >>> halves(40, 20, np.random.default_rng(0))
+    (slice(0, 20, None), slice(20, 40, None))
     """
     half = length // 2
     size = max(min(piece, half), 1)
-    start = (half - size) // 2
-    return slice(start, start + size), slice(half + start, half + start + size)
+    one, other = rng.integers(half - size + 1, size=2).tolist() if half >= size else (0, 0)
+    return slice(one, one + size), slice(half + other, half + other + size)

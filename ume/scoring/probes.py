@@ -43,6 +43,8 @@ class Measure:
     num_classes: int = 0
     count: int = 0
     """What the figure is a mean of."""
+    sums: Dict[str, Tuple[float, float]] = field(default_factory=dict)
+    """Numerator and denominator of each group, for paired differences of models."""
 
 
 def pooled(
@@ -52,19 +54,22 @@ def pooled(
     protocol: str,
     **more: object,
 ) -> Measure:
-    """A rate over evaluation seeds: the mean of the seeds' rates, and of their intervals' ends.
+    """The rate of all evaluation seeds together, and its interval.
 
-    Each seed gives numerators, denominators and groups (speakers); an interval is a bootstrap over
-    the groups (``ume.scoring.bootstrap``).
+    Each seed gives numerators, denominators and groups (speakers). The interval is a bootstrap over
+    the groups (``ume.scoring.bootstrap``): a group is drawn with what all seeds have of it.
     """
-    rates = [float(np.sum(top) / np.sum(bottom)) for top, bottom, _ in seeds]
-    ends = [interval(*seed) for seed in seeds]
-    found = [end for end in ends if end is not None]
-    low, high = np.mean(found, axis=0).tolist() if len(found) == len(ends) else (None, None)
-    count = round(float(np.mean([np.sum(bottom) for _, bottom, _ in seeds])))
-    measure = Measure(name, float(np.mean(rates)), unit, protocol, low, high, count=count)
-    for key, value in more.items():
-        setattr(measure, key, value)
+    sums: Dict[str, Tuple[float, float]] = {}
+    for seed in seeds:
+        for top, bottom, group in zip(*seed):
+            before = sums.get(group, (0.0, 0.0))
+            sums[group] = (before[0] + float(top), before[1] + float(bottom))
+    tops, bottoms = np.array(list(sums.values())).T
+    low, high = interval(tops, bottoms, list(sums)) or (None, None)
+    value, count = float(tops.sum() / bottoms.sum()), round(bottoms.sum() / len(seeds))
+    measure = Measure(name, value, unit, protocol, low, high, count=count, sums=sums)
+    for key, extra in more.items():
+        setattr(measure, key, extra)
     return measure
 
 
