@@ -27,7 +27,8 @@ class SlotSeparator(nn.Module):
     """K slots look at the mixture through time, and at each other frame by frame.
 
     Each slot starts as the mixture's latents plus a vector of its own; then layers in turns attend
-    over the frames of a slot and over the slots of a frame.
+    over the frames of a slot and over the slots of a frame. Whether a slot is anybody's is read
+    where it is most active, so that few words in a long window count.
 
     Args:
         width: D of the latents.
@@ -66,7 +67,7 @@ class SlotSeparator(nn.Module):
             x = x.transpose(1, 2)  # (B, F, K, D')
             x = among(x.flatten(0, 1), None).unflatten(0, (batch, -1)).transpose(1, 2)
         x = self.norm(x)
-        weight = (mask / mask.sum(dim=1, keepdim=True)).to(x.dtype)  # (B, F)
-        pooled = torch.einsum("bkfd,bf->bkd", x, weight)
-        activity = self.activity(x)[..., 0].transpose(1, 2)
-        return Slots(self.output(x), self.existence(pooled)[..., 0], activity)
+        activity = self.activity(x)[..., 0]  # (B, K, F)
+        where = activity.masked_fill(~mask[:, None], float("-inf")).softmax(dim=2)
+        pooled = torch.einsum("bkfd,bkf->bkd", x, where)
+        return Slots(self.output(x), self.existence(pooled)[..., 0], activity.transpose(1, 2))
