@@ -87,6 +87,13 @@ def test_plots_are_linked(exp: Path, tmp_path: Path) -> None:
     assert "timeline" not in published.read_text()
 
 
+def test_where_somebodys_folders_are_is_not_told(tmp_path: Path) -> None:
+    exp = tmp_path / "exp" / "echo"
+    exp.mkdir(parents=True)
+    (exp / "command.sh").write_text(f"ume train --exp {exp} --data {Path.cwd()}/data\n")
+    assert "`ume train --exp exp/echo --data data`" in making(exp, tmp_path)
+
+
 def test_empty_folder_says_what_it_can(tmp_path: Path) -> None:
     assert making(tmp_path).startswith("- reported with: commit ")
 

@@ -1,5 +1,6 @@
 """Echo's RESULTS.md: what each stage, ablation and baseline is worth, side by side."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -57,7 +58,8 @@ def main(config: Config) -> None:
         parts += ["### Recordings, the number of speakers estimated", scored_table(scored)]
     parts.append("### How it was made")
     for folder in config.trained:
-        parts += [f"#### {Path(folder).name}", making(existing(folder, "steps/train_echo.sh"))]
+        made = making(existing(folder, "steps/train_echo.sh"), exp.parent)
+        parts += [f"#### {os.path.relpath(folder, exp)}", made]
     text = "\n\n".join(parts) + "\n"
     picture = draw_bits(models, exp / "plots" / "bits.png")
     link = "\n### Plots\n\n![token error rate over bits per second](plots/bits.png)\n"

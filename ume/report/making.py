@@ -2,25 +2,31 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ume.environment import environment
 from ume.files import read_json
 
 
-def making(exp: Path) -> str:
-    """A Markdown list of everything that the experiment folder says about its making."""
-    lines = [f"- {name}: {text}" for name, text in _facts(exp)]
+def making(exp: Path, root: Optional[Path] = None) -> str:
+    """A Markdown list of everything that the experiment folder says about its making.
+
+    Its command has paths from ``root`` on, or from the working directory: where somebody's folders
+    are is nobody's business.
+    """
+    lines = [f"- {name}: {text}" for name, text in _facts(exp, root)]
     times = _times(exp)
     if times:
         lines += ["", "| stage | wall time (s) | CPU time (s) |", "| --- | --- | --- |", *times]
     return "\n".join(lines)
 
 
-def _facts(exp: Path) -> Iterator[Tuple[str, str]]:
+def _facts(exp: Path, root: Optional[Path]) -> Iterator[Tuple[str, str]]:
     command = exp / "command.sh"
     if command.exists():
-        text = command.read_text().replace(f"{Path.cwd()}/", "")  # where somebody's folders are
+        text = command.read_text().replace(f"{Path.cwd()}/", "")
+        if root is not None:
+            text = text.replace(f"{root}/", "")
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         yield "command", "; ".join(f"`{line}`" for line in lines)
     config = exp / "config.yaml"
