@@ -36,7 +36,8 @@ Corpus:
                             test, where the corpus has none) is drawn:
   --dev-speakers N --test-speakers N
   --texts FILE              what is said, lines '<utterance> WORD WORD'; 'whisper': as Whisper
-                            hears it; without it nothing is learned about content
+                            hears it; 'FILE,whisper': training speakers' words that FILE lacks are
+                            Whisper's; without it nothing is learned about content
   --min-speech S            least speech of an utterance, seconds
 Conversations (1 to 4 speakers who take turns):
   --conversations 'PART=N ...'
@@ -77,7 +78,8 @@ for name in $compare; do
     die "option --compare: there is no '$name' (see --help)"
 done
 [[ $conf != conf && $conf != conf/* ]] || conf=$recipe/$conf
-[[ -z $texts || $texts == whisper ]] || texts=$(realpath -m -- "$texts")
+known=${texts%whisper} known=${known%,} # the file of --texts, if there is one
+[[ -z $known ]] || known=$(realpath -m -- "$known")
 for name in voxceleb2 flac speakers conversation_conf recordings conf data exp publish; do
   [[ -z ${!name} ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
 done
@@ -111,12 +113,12 @@ prepare() {
 
 if ((stage <= 1 && stop_stage >= 1)); then
   log "stage 1: corpus"
-  if [[ $texts != whisper ]]; then
-    prepare "$texts"
-  else
-    prepare ""
-    steps/pseudo_label.sh --whisper "$whisper" --nj "$nj" --force "$force" \
-      "$corpus" "$data/pseudo_labels"
+  prepare "$known"
+  if [[ $texts == *whisper ]]; then
+    parts="train dev test"
+    [[ -z $known ]] || parts=train # others are measured by words that are known
+    steps/pseudo_label.sh --whisper "$whisper" --texts "$known" --parts "$parts" --nj "$nj" \
+      --force "$force" "$corpus" "$data/pseudo_labels"
     prepare "$data/pseudo_labels/text"
   fi
 fi
@@ -140,7 +142,7 @@ fi
 # train FOLDER STAGE BEFORE [OVERLAYS [WEIGHTS]]: a stage of training, from the experiment BEFORE.
 train() {
   local folders=("$corpus") tokens=
-  [[ $2 != jepa ]] || folders=("$corpus" "$mix")
+  [[ $2 != jepa && $2 != speakers ]] || folders=("$corpus" "$mix")
   [[ $2 != slots ]] || folders=("$mix")
   [[ $2 != content && $2 != factors ]] || tokens=$lang
   steps/train_echo.sh --conf "$conf/model.yaml" --overlay "$conf/$2.yaml${4:+,$4}" \

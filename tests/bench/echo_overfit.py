@@ -40,7 +40,7 @@ def utterances(data: str, tokenizer: Tokenizer, longest: float) -> Given:
         if cut.supervisions[0].text:
             found.setdefault(cut.supervisions[0].speaker, cut)
     batch = collate([load_example(cut) for cut in list(found.values())[:CLIPS]])
-    return Given(batch, encode_texts(batch, tokenizer), torch.arange(len(batch.ids)), 0.0)
+    return Given(batch, encode_texts(batch, tokenizer), torch.arange(len(batch.ids))[:, None], 0.0)
 
 
 def mixtures(folder: str, num_slots: int, seconds: float) -> Given:
@@ -48,7 +48,7 @@ def mixtures(folder: str, num_slots: int, seconds: float) -> Given:
     cuts = read_cuts(f"{folder}/cuts_train_part.jsonl.gz")[:CLIPS]
     examples = [load_example(cut, 0, round(16000 * seconds)) for cut in cuts]
     batch = collate(examples, num_slots)
-    return Given(batch, [], torch.arange(len(batch.ids)), 0.0)
+    return Given(batch, [], torch.zeros(len(batch.ids), num_slots, dtype=torch.int64), 0.0)
 
 
 def fresh(vocab_size: int) -> Echo:

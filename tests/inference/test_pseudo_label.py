@@ -37,6 +37,21 @@ def test_words_are_normalised_and_the_same_for_any_number_of_jobs(data, tmp_path
     assert list(lines) == sorted(lines)
 
 
+def test_known_words_are_kept_and_the_rest_is_heard(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(pseudo_label, "Transcriber", Measure)
+    heard = dict(line.split(" ", 1) for line in label(data, tmp_path / "all", 1).splitlines())
+    texts = tmp_path / "texts"
+    texts.write_text("101-7-0002 AS IT WAS\n999-1-0001 OF NO PART\n")
+    for job in (1, 2, 0):
+        options = {"parts": "train", "texts": str(texts), "job": job, "num_jobs": 2}
+        main(Config(str(data), str(tmp_path / "rest"), **options))
+    lines = (tmp_path / "rest" / "text").read_text().splitlines()
+    words = dict(line.split(" ", 1) for line in lines)
+    assert words.pop("101-7-0002") == "AS IT WAS" and words.pop("999-1-0001") == "OF NO PART"
+    assert words and set(words.items()) <= set(heard.items())
+    assert list(words) == sorted(words) and len(words) < len(heard)
+
+
 def test_a_corpus_without_a_word_is_refused(data, tmp_path, monkeypatch):
     monkeypatch.setattr(pseudo_label, "Transcriber", Measure)
     monkeypatch.setattr(Measure, "__call__", lambda self, voices: ["..."] * len(voices))

@@ -12,6 +12,7 @@ from ume.nn.encoders import EncoderConfig
 from ume.nn.factors import FactorConfig
 from ume.nn.vit import ViTSize
 from ume.training.stages import STAGE_CLASSES
+from ume.training.stages.speakers import voices_alone
 from ume.training.stages.stage import Given, Stage, StageConfig
 
 
@@ -60,7 +61,8 @@ def mixtures() -> Given:
 
 def given(batch: MixtureBatch) -> Given:
     tokens = [[[3 + b % 4, 4, 5 + b % 3]] for b in range(len(batch.ids))]
-    return Given(batch, tokens, torch.arange(4), 0.0)
+    speakers = torch.tensor([[int(n) if n else -1 for n in names] for names in batch.speakers])
+    return Given(batch, tokens, speakers, 0.0)
 
 
 def learn(stage: Stage, data: Given, steps: int, rate: float = 2e-3) -> Dict[str, float]:
@@ -141,6 +143,43 @@ def test_speakers_learn_a_batch_whatever_the_margin(singles: Given) -> None:
     assert large > plain
     stage.eval()
     assert 0 <= stage.figures(singles)["accuracy"].rate <= 100
+
+
+def turns_of_two(first: int, second: int) -> Example:
+    """0.6 s of one voice, 0.3 s of both, 0.6 s of the other."""
+    time = torch.arange(24000) / 16000
+    pitches = [100 * 1.4**speaker for speaker in (first, second)]
+    tones = torch.stack([torch.sin(6.283 * pitch * time) for pitch in pitches])
+    activity = torch.zeros(75, 2)
+    activity[:45, 0] = activity[30:, 1] = 1
+    sources = 0.1 * tones * activity.T.repeat_interleave(320, dim=1)
+    names = [str(first), str(second)]
+    return Example(
+        "turns", sources.sum(0).numpy(), sources.numpy(), activity.numpy() > 0, ["x", "x"], names
+    )
+
+
+def test_voices_of_conversations_are_told_by_the_frames_in_which_they_are_alone() -> None:
+    data = given(collate([turns_of_two(0, 1), turns_of_two(3, 2), clip(1, 1, 0.8)]))
+    stage = stage_of("speakers", model())
+    losses = learn(stage, data, 80)
+    assert losses["arcface"] < 0.1 < losses["before"]
+    mask = torch.ones(3, 75, dtype=torch.bool)
+    clips, speakers, alone = voices_alone(data.batch.activity, mask, data.speakers >= 0)
+    assert list(zip(clips.tolist(), speakers.tolist())) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
+    assert alone.sum(dim=1).tolist() == [30, 30, 30, 30, 75]
+    assert not alone[:4, 30:45].any() and alone[0, :30].all() and alone[1, 45:].all()
+
+
+def test_who_is_hardly_ever_alone_is_not_told() -> None:
+    together = turns_of_two(0, 1)
+    together.activity[8:67] = True
+    stage = stage_of("speakers", model())
+    lost = given(collate([together]))
+    total, loss = stage("all", lost)
+    total.backward()
+    assert float(loss.tasks["arcface"]) == 0 and torch.isfinite(total)
+    assert stage.figures(lost)["accuracy"].denominator == 0
 
 
 def test_slots_learn_a_batch_in_latents_and_sound(mixtures: Given) -> None:

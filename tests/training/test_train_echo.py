@@ -84,7 +84,9 @@ def train(given: Config) -> Path:
 def test_all_stages_follow_one_another(data, conversations, lang, tmp_path):
     before = None
     for stage in STAGES:
-        folders = {"jepa": (data, conversations), "slots": (conversations,)}.get(stage, (data,))
+        folders = (data, conversations) if stage in ("jepa", "speakers") else (data,)
+        if stage == "slots":
+            folders = (conversations,)
         given = config(stage, tmp_path / stage, *folders)
         given.initialize_from = None if before is None else str(before)
         given.lang = str(lang) if stage in ("content", "factors") else None

@@ -99,11 +99,11 @@ def choose_speakers(config: Config, files: List[File], sexes: Dict[str, str]) ->
     return draw_lists(subsets, sexes, config.dev_speakers, config.test_speakers, config.seed)
 
 
-def read_texts(path: Optional[str], utterances: Set[str]) -> Dict[str, str]:
+def read_texts(path: Optional[str], utterances: Optional[Set[str]] = None) -> Dict[str, str]:
     """Utterance -> words, of Kaldi's ``text``.
 
     Raises:
-        UmeError: a line is of none of ``utterances``; what it names is not there.
+        UmeError: a line is of none of ``utterances``, where they are given.
     """
     if path is None:
         return {}
@@ -111,7 +111,7 @@ def read_texts(path: Optional[str], utterances: Set[str]) -> Dict[str, str]:
     lines = existing(path, "ume pseudo-label").read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
         name, *words = line.split()
-        if name not in utterances:
+        if utterances is not None and name not in utterances:
             raise UmeError(f"{path}, line {number}: the corpus has no utterance {name}")
         if words:
             texts[name] = " ".join(words)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Optional
 
 import torch
 from tqdm import tqdm
 
 from ume.corpora.shares import read_shares, share, write_share
+from ume.corpora.speakers import read_texts
 from ume.corpora.text import normalise
 from ume.dataset.mixtures import load_example
 from ume.dataset.utterances import utterance_cuts
@@ -28,6 +29,8 @@ class Config:
     """Folder for the jobs' shares, and for `text`: lines `<utterance> WORD WORD`."""
     parts: str = "train dev test"
     """Parts of the data folder, with spaces between."""
+    texts: Optional[str] = None
+    """What is known, lines `<utterance> WORD WORD`: it is kept, and Whisper hears the rest."""
     whisper: str = "auto"
     """Whisper model: a folder or file (Hugging Face, OpenAI, CTranslate2), or auto"""
     num_threads: int = 0
@@ -41,15 +44,17 @@ class Config:
 def main(config: Config) -> None:
     """Transcribe one job's share, or join all; words are normalised as for scoring."""
     if config.job == 0:
-        words = read_shares(config.output, "steps/pseudo_label.sh")
-        lines = [f"{name} {text}\n" for name, text in words.items() if text]
+        words = {**read_shares(config.output, "steps/pseudo_label.sh"), **read_texts(config.texts)}
+        lines = [f"{name} {text}\n" for name, text in sorted(words.items()) if text]
         if not lines:
             raise UmeError(f"{config.data}: Whisper hears no words in it; is it speech?")
         write_text(Path(config.output) / "text", "".join(lines))
         return
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
+    known = read_texts(config.texts)
     cuts = [cut for part in config.parts.split() for cut in utterance_cuts(config.data, part)]
+    cuts = [cut for cut in cuts if cut.id not in known]
     cuts.sort(key=lambda cut: (cut.duration, cut.id))
     groups = [cuts[start : start + GROUP] for start in range(0, len(cuts), GROUP)]
     transcriber = Transcriber(config.whisper)

@@ -92,7 +92,8 @@ def hear_batch(
     activity = slots.activity.sigmoid() * mask[..., None]  # (B, F, K)
     batch, count = slots.latents.shape[:2]
     weight = alone(activity).transpose(1, 2).flatten(0, 1)  # (B * K, F)
-    embeddings = echo.embed(slots.latents.flatten(0, 1), weight).unflatten(0, (batch, count))
+    mixed = latents.repeat_interleave(count, dim=0)  # (B * K, F, D)
+    embeddings = echo.embed(mixed, weight).unflatten(0, (batch, count))
     return slots.existence.sigmoid(), activity, embeddings, slots.latents
 
 

@@ -138,7 +138,8 @@ class EchoTask(Task[Config]):
 
     def given(self, batch: MixtureBatch, progress: float) -> Given:
         """A batch with its tokens and the numbers of its speakers; 0 for those of dev."""
-        numbers = [self.speakers.get(names[0], 0) for names in batch.speakers]
+        known = {**self.speakers, "": -1}  # dev's are not among the classes
+        numbers = [[known.get(name, 0) for name in names] for names in batch.speakers]
         tokens = encode_texts(batch, self.tokenizer if self.config.stage in WORDED else None)
         return Given(batch, tokens, torch.tensor(numbers, device=batch.audio.device), progress)
 
@@ -168,7 +169,7 @@ class EchoTask(Task[Config]):
             torch.manual_seed(self.config.seed)
             for batch in self.valid:
                 given = self.given(batch.to(self.device), 0.0)
-                if self.config.stage != "speakers":  # dev's are not among the classes
+                if self.config.stage != "speakers":  # its loss says nothing of other speakers
                     total, loss = self.stage(self.config.stage, given)
                     for name, value in {"loss": total, **loss.tasks}.items():
                         sums[name] = sums.get(name, 0.0) + float(value) / len(self.valid)

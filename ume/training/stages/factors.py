@@ -49,7 +49,7 @@ class FactorsStage(Stage):
                 name: ctc_loss(factors.log_probs(read, name), mask, given.tokens)
                 for name, read in contents(factored, found).items()
             },
-            "speaker": cross_entropy(logits, given.speakers) / math.log(logits.shape[1]),
+            "speaker": cross_entropy(logits, given.speakers[:, 0]) / math.log(logits.shape[1]),
             "back": distance(made[:, None], latents.detach()[:, None], mask),
             "commitment": torch.stack([each.commitment for each in found.values()]).mean(),
             **self.kept(latents, given, mask),

@@ -1,21 +1,27 @@
 """Stage 4: embeddings that tell speakers apart, by ArcFace."""
 
-from typing import Dict
+from typing import Dict, Tuple
 
 import torch
 from torch import Tensor
 
+from ume.activity import FRAME_SHIFT
 from ume.losses.arcface import ArcFace, margin_at
 from ume.metrics.results import Average, Ratio
 from ume.models.echo import Echo
 from ume.training.stages.stage import Given, Stage, StageConfig
 
 LARGE_MARGIN = "margin"  # the kind of batches of fine-tuning
+SHORTEST = round(0.5 / FRAME_SHIFT)  # frames of a voice alone that say who it is
 
 
 class SpeakersStage(Stage):
-    """ArcFace on the training speakers. Watched: for the first half of each dev clip, whether the
-    second half nearest to it, of all in the batch, is of the same speaker (%)."""
+    """ArcFace on the training speakers, each embedded by the frames in which nobody else speaks.
+
+    In conversations the encoder learns to keep a voice to its own frames: from clips of one speaker
+    it learns to spread it over all. Watched: for the first half of each dev clip, whether the
+    second half nearest to it, of all in the batch, is of the same speaker (%).
+    """
 
     trains = ("speaker",)
 
@@ -32,17 +38,42 @@ class SpeakersStage(Stage):
             margin = self.config.large_margin
         else:
             margin = margin_at(given.progress, self.config.margin)
-        embeddings = self.echo.embed(latents, mask).float()
-        loss = self.aids["arcface"](embeddings, given.speakers, margin)
+        clips, speakers, alone = voices_alone(given.batch.activity, mask, given.speakers >= 0)
+        embeddings = self.echo.embed(latents[clips], alone).float()
+        if len(clips) == 0:  # windows in which nobody is alone for long enough
+            return {"arcface": latents.sum() * 0.0, **self.kept(latents, given, mask)}
+        loss = self.aids["arcface"](embeddings, given.speakers[clips, speakers], margin)
         return {"arcface": loss, **self.kept(latents, given, mask)}
 
     def figures(self, given: Given) -> Dict[str, Ratio]:
         """See :class:`Stage`."""
         latents, mask = self.echo.latents(given.batch.audio, given.batch.audio_lens)
+        single = (given.speakers >= 0).sum(dim=1) == 1  # (B,)
+        latents, mask = latents[single], mask[single]
         half = torch.div(mask.sum(dim=1, keepdim=True), 2, rounding_mode="floor")  # (B, 1)
         first = mask & (torch.arange(mask.shape[1], device=mask.device) < half)
-        one, other = (self.echo.embed(latents, part) for part in (first, mask & ~first))
-        names = [names[0] for names in given.batch.speakers]
-        nearest = (one @ other.T).argmax(dim=1).tolist()
+        early, late = (self.echo.embed(latents, part) for part in (first, mask & ~first))
+        names = [own[0] for own, one in zip(given.batch.speakers, single.tolist()) if one]
+        nearest = (early @ late.T).argmax(dim=1).tolist() if names else []
         right = sum(name == names[found] for name, found in zip(names, nearest))
         return {"accuracy": Average(100.0 * right, len(names))}
+
+
+def voices_alone(activity: Tensor, mask: Tensor, known: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    """The voices of a batch that can be embedded, and by which frames.
+
+    Args:
+        activity: (B, F, S).
+        mask: (B, F), true where the frame exists.
+        known: (B, S), whether there is such a speaker.
+
+    Returns:
+        clips (N,), speakers (N,), and frames (N, F): all of a clip of one speaker; of the others
+        those in which the speaker speaks alone, if that is for half a second and more.
+    """
+    single = known.sum(dim=1) == 1  # (B,)
+    alone = (activity > 0) & (activity.sum(dim=2, keepdim=True) == 1)  # (B, F, S)
+    alone = torch.where(single[:, None, None], mask[..., None], alone).transpose(1, 2)
+    enough = single[:, None] | (alone.sum(dim=2) >= SHORTEST)  # (B, S)
+    clips, speakers = (enough & known).nonzero(as_tuple=True)
+    return clips, speakers, alone[clips, speakers]

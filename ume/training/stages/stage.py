@@ -47,8 +47,8 @@ class StageConfig:
 class Given(NamedTuple):
     """What a stage learns from.
 
-    batch: clips; tokens: of their texts, [B][S]; speakers: (B,), the number of each clip's first
-    speaker among those trained on; progress: share of the steps that are done.
+    batch: clips; tokens: of their texts, [B][S]; speakers: (B, S), the numbers of their speakers
+    among those trained on, -1 where there is none; progress: share of the steps that are done.
     """
 
     batch: MixtureBatch
