@@ -12,7 +12,7 @@ force=false
 help_message="usage: steps/simulate_conversations.sh [options] <data folder> <mixture folder>
   --num-speakers N,N,...    numbers of speakers, by turns
   --mixtures 'PART=N ...'   conversations per part
-  --conf FILE               YAML: turns, pauses, overlaps, levels
+  --conf FILE               YAML: turns, pauses, overlaps, levels, noise
                             (see 'ume simulate-conversations --help')
   --seed N                  seed of speakers, utterances, turns and levels
   --nj N                    files read at once

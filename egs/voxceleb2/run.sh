@@ -41,7 +41,7 @@ Corpus:
   --min-speech S            least speech of an utterance, seconds
 Conversations (1 to 4 speakers who take turns):
   --conversations 'PART=N ...'
-  --conversation-conf FILE  turns, pauses, overlaps, levels
+  --conversation-conf FILE  turns, pauses, overlaps, levels, noise
 Real recordings, to be diarized as they are:
   --recordings DIR          <recording>.flac or .wav, 16 kHz, and ref.rttm
 Tokens:

@@ -6,7 +6,8 @@ from typing import Dict, List
 
 import numpy as np
 import pytest
-from lhotse import load_manifest
+import soundfile
+from lhotse import Recording, RecordingSet, load_manifest
 from lhotse.cut import MixedCut
 
 from ume.activity import SAMPLING_RATE, read_rttm, segments_to_samples
@@ -130,6 +131,52 @@ def test_about_tells_what_is_in_it(conversations: Path) -> None:
     assert part["part"]["all_speak_der"] > 20
 
 
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three noises of 2, 3 and 4 s."""
+    folder = tmp_path_factory.mktemp("noise")
+    rng = np.random.default_rng(0)
+    for seconds in (2, 3, 4):
+        audio = 0.05 * rng.standard_normal(seconds * SAMPLING_RATE)
+        soundfile.write(folder / f"hum-{seconds}.wav", audio, SAMPLING_RATE)
+    recordings = [Recording.from_file(path) for path in sorted(folder.glob("*.wav"))]
+    RecordingSet.from_recordings(recordings).to_file(folder / "noise.jsonl.gz")
+    return folder / "noise.jsonl.gz"
+
+
+def test_noise_is_as_far_below_the_speakers_as_asked_and_in_the_mixture_only(
+    noise: Path, data: Path, tmp_path: Path
+) -> None:
+    options = {**SHORT, "num_speakers": "1,2", "mixtures": "train=8 dev=4 test=2"}
+    main(Config(data=str(data), output=str(tmp_path / "clean"), **options))
+    folder = tmp_path / "noisy"
+    main(Config(data=str(data), output=str(folder), noise=str(noise), snr=[15.0, 15.0], **options))
+    validate.main(validate.Config(str(folder), audio=True))
+    recordings = load_manifest(data / "recordings_train.jsonl.gz")
+    for clean, noisy in zip(cuts(tmp_path / "clean"), cuts(folder)):
+        before, after = load_example(clean), load_example(noisy)
+        scale = after.sources.std() / before.sources.std()  # lowered where the peak would exceed
+        assert scale <= 1 + 1e-4 and np.abs(after.audio).max() <= 0.9 + 1e-4
+        assert np.abs(after.sources - scale * before.sources).max() < 1e-4
+        assert (after.activity == before.activity).all()
+        rest = after.audio - after.sources.sum(axis=0)
+        tenths = rest[: len(rest) // 1600 * 1600].reshape(-1, 1600)
+        assert (np.abs(tenths).max(axis=1) > 0).all()  # without a gap
+        levels = {}
+        for cut in (track.cut for track in noisy.tracks if track.cut.supervisions):
+            utterance = load_audio(recordings[cut.recording.id])[0]
+            level = measure(utterance)[0] + 20 * np.log10(cut.custom["gain"])
+            levels[cut.supervisions[0].speaker] = level
+        assert measure(rest)[0] == pytest.approx(np.mean(list(levels.values())) - 15, abs=0.5)
+    heard = [
+        {track.cut.recording.id for cut in cuts(folder, part) for track in cut.tracks
+         if not track.cut.supervisions} for part in ("train", "dev", "test")
+    ]  # fmt: skip
+    assert list(map(len, heard)) == [1, 1, 1] and len(set.union(*heard)) == 3
+    about = read_json(folder / "about.json")
+    assert about["snr"] == [15.0, 15.0] and about["parts"]["dev"]["noises"] == 1
+
+
 def test_the_single_speaker_answer(conversations: Path) -> None:
     """Equals the DER that pyannote.metrics gives that answer."""
     from pyannote.core import Annotation, Segment, Timeline
@@ -167,11 +214,15 @@ def test_the_script_takes_rules_from_a_file(
         ({"num_speakers": "3", "mixtures": "dev=1"}, "part dev: 2 speakers are fewer than"),
         ({"mixtures": "eval=1"}, "has no part eval"),
         ({"change": 2.0}, "--change must be within"),
+        ({"snr": [20.0, 10.0]}, "--snr .*: give the lowest and the highest"),
+        ({"noise": "NOISE", "mixtures": "train=1 dev=1 test=1 more=1"}, "3 recordings are too few"),
         ({"num_jobs": 0}, "--num-jobs must be at least 1"),
         ({"data": "/nowhere"}, "local/prepare_voxceleb2.sh or local/prepare_speakers.sh makes it"),
     ],
 )
-def test_bad_input(data: Path, tmp_path: Path, options: dict, message: str) -> None:
+def test_bad_input(data: Path, noise: Path, tmp_path: Path, options: dict, message: str) -> None:
+    if "noise" in options:
+        options = {**options, "noise": str(noise)}
     with pytest.raises(UmeError, match=message):
         main(Config(**{"data": str(data), "output": str(tmp_path / "out"), **options}))
     assert not (tmp_path / "out").exists()

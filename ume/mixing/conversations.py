@@ -1,23 +1,24 @@
 """Simulate conversations: speakers take turns with pauses and overlaps, how many is not told.
 
 Conversation number i depends on (seed, part, i) and the data folder alone. Its turns are tracks,
-those of one speaker together its source.
+those of one speaker together its source. Noise, if there is some, is in the mixture only.
 """
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from typing import Any, Dict, Iterable, List, Sequence, Tuple
+from dataclasses import dataclass, field, fields
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
-from lhotse.cut import Cut, MixedCut, MixTrack
+from lhotse.cut import Cut, MixedCut, MixTrack, MonoCut
 from lhotse.utils import fastcopy
 
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE, write_rttm
 from ume.audio import load_audio
 from ume.corpora.folder import write_manifest
+from ume.dataset.augment import recordings as read_recordings
 from ume.errors import UmeError
 from ume.files import atomic_folder, existing, write_json
 from ume.mixing.cuts import (
@@ -32,6 +33,7 @@ from ume.mixing.simulate import parse_mixtures
 from ume.mixing.turns import Rules, Spoken, Turn, draw_turns
 
 MODE = "part"  # later speakers start later
+SHORTEST_NOISE = 0.5  # seconds
 
 
 @dataclass(kw_only=True)
@@ -46,19 +48,34 @@ class Config(Rules):
     """Numbers of speakers, by turns."""
     mixtures: str = "train=3000 dev=200 test=300"
     """Conversations per part; parts of the data folder that are not named are left out."""
+    noise: Optional[str] = None
+    """Recordings manifest (Lhotse) of noise at 16 kHz, dealt out to the parts; without it pauses
+    are silent."""
+    snr: List[float] = field(default_factory=lambda: [10.0, 40.0])
+    """Lowest and highest ratio of the speakers' mean loudness to the noise's, dB."""
     seed: int = 0
-    """Seed of speakers, utterances, turns and levels."""
+    """Seed of speakers, utterances, turns, levels and noise."""
     num_jobs: int = 1
     """Files read at once; the result is the same for any number."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The utterances of one part of a data folder, and those of each speaker, sorted."""
+    """The utterances of one part of a data folder, those of each speaker, sorted, and noise."""
 
     recordings: Dict[str, Recording]
     supervisions: Dict[str, SupervisionSegment]
     voices: Dict[str, List[Spoken]]
+    noises: Dict[str, Recording]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A recording that goes on from sample ``first``, over and over, at ``level`` LUFS."""
+
+    recording: str
+    first: int
+    level: float
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,12 @@ class Conversation:
     id: str
     turns: List[Turn]
     levels: Dict[str, float]
+    noise: Optional[Noise]
+
+    @property
+    def num_samples(self) -> int:
+        """Samples to the end of the last turn."""
+        return max(turn.end for turn in self.turns)
 
 
 def main(config: Config) -> None:
@@ -77,10 +100,14 @@ def main(config: Config) -> None:
     if config.num_jobs < 1:
         raise UmeError("--num-jobs must be at least 1")
     existing(config.data, "local/prepare_voxceleb2.sh or local/prepare_speakers.sh")
+    if len(config.snr) != 2 or config.snr[0] > config.snr[1]:
+        raise UmeError(f"--snr {config.snr}: give the lowest and the highest, such as [10, 40]")
+    counts = parse_mixtures(config.mixtures)
+    dealt = deal_noise(config.noise, list(counts))
     parts: Dict[str, Any] = {}
     with atomic_folder(config.output) as folder, ThreadPoolExecutor(config.num_jobs) as pool:
-        for name, count in parse_mixtures(config.mixtures).items():
-            part = read_part(config.data, name)
+        for name, count in counts.items():
+            part = read_part(config.data, name, dealt[name])
             if len(part.voices) < max(numbers):
                 raise UmeError(
                     f"{config.data}, part {name}: {len(part.voices)} speakers are fewer than "
@@ -96,12 +123,14 @@ def main(config: Config) -> None:
                 "num_speakers": dict(sorted(Counter(len(c.levels) for c in conversations).items())),
                 MODE: {**statistics(cuts), "single_speaker_der": single_speaker_der(cuts)},
                 "turns": turn_statistics(conversations),
+                "noises": len(part.noises),
             }
         write_json(folder / "about.json", {
             "data": config.data,
             "seed": config.seed,
             "num_speakers": numbers,
-            "rules": {field.name: getattr(config, field.name) for field in fields(Rules)},
+            "rules": {rule.name: getattr(config, rule.name) for rule in fields(Rules)},
+            "snr": config.snr if config.noise else None,
             "parts": parts,
         })  # fmt: skip
 
@@ -114,7 +143,21 @@ def parse_numbers(given: str) -> List[int]:
     return [int(word) for word in words]
 
 
-def read_part(data: str, name: str) -> Part:
+def deal_noise(manifest: Optional[str], parts: Sequence[str]) -> Dict[str, Dict[str, Recording]]:
+    """The recordings of noise of each part; no part has those of another."""
+    found = sorted(read_recordings(manifest, "--noise"), key=lambda recording: recording.id)
+    if manifest and len(found) < len(parts):
+        raise UmeError(
+            f"--noise {manifest}: {len(found)} recordings are too few for the parts "
+            f"{', '.join(parts)}, which share none"
+        )
+    for recording in found:
+        if recording.duration < SHORTEST_NOISE:
+            raise UmeError(f"--noise: {recording.id} is shorter than half a second; take it out")
+    return {name: {r.id: r for r in found[k :: len(parts)]} for k, name in enumerate(parts)}
+
+
+def read_part(data: str, name: str, noises: Dict[str, Recording]) -> Part:
     """The utterances of one part; those without speech are left out."""
     path = existing(data) / f"recordings_{name}.jsonl.gz"
     if not path.exists():
@@ -127,7 +170,7 @@ def read_part(data: str, name: str) -> Part:
         speech = np.array(speech_segments(supervisions[key])) * SAMPLING_RATE  # (N, 2)
         spoken = Spoken(key, np.minimum(speech.round().astype(int), recordings[key].num_samples))
         voices.setdefault(supervisions[key].speaker, []).append(spoken)
-    return Part(recordings, supervisions, voices)
+    return Part(recordings, supervisions, voices, noises)
 
 
 def draw(config: Config, part: Part, name: str, numbers: List[int], index: int) -> Conversation:
@@ -139,41 +182,76 @@ def draw(config: Config, part: Part, name: str, numbers: List[int], index: int) 
     loudest = LOUDNESS[1]
     levels = rng.uniform(loudest - config.level_range, loudest, size=len(voices)).tolist()
     turns = draw_turns(voices, config, rng)
-    return Conversation(f"{name}-{index:06d}", turns, dict(zip((v[0] for v in voices), levels)))
+    noise = draw_noise(part.noises, float(np.mean(levels)), config.snr, rng)
+    by_name = dict(zip((v[0] for v in voices), levels))
+    return Conversation(f"{name}-{index:06d}", turns, by_name, noise)
+
+
+def draw_noise(
+    noises: Dict[str, Recording], level: float, snr: Sequence[float], rng: np.random.Generator
+) -> Optional[Noise]:
+    """One of ``noises``, from anywhere on, ``snr`` dB below ``level`` LUFS."""
+    if not noises:
+        return None
+    name = list(noises)[rng.integers(len(noises))]
+    first = int(rng.integers(noises[name].num_samples))
+    return Noise(name, first, level - float(rng.uniform(*snr)))
 
 
 def make_cuts(
     conversations: Sequence[Conversation], part: Part, pool: ThreadPoolExecutor
 ) -> List[MixedCut]:
-    """The cuts of ``conversations``; every utterance in them is measured once."""
-    used = sorted({turn.utterance for c in conversations for turn in c.turns})
-    loudness = dict(zip(used, pool.map(lambda name: measured(part.recordings[name]), used)))
-    return list(pool.map(lambda c: conversation_cut(c, part, loudness), conversations))
+    """The cuts of ``conversations``; every recording in them is measured once."""
+    used = {
+        turn.utterance: part.recordings[turn.utterance] for c in conversations for turn in c.turns
+    }
+    noises = {c.noise.recording: part.noises[c.noise.recording] for c in conversations if c.noise}
+    loudness, hum = (dict(zip(own, pool.map(measured, own.values()))) for own in (used, noises))
+    return list(pool.map(lambda c: conversation_cut(c, part, loudness, hum), conversations))
 
 
 def measured(recording: Recording) -> Tuple[float, float]:
     """Loudness (LUFS) and peak of a recording, however quiet it is."""
     audio = load_audio(recording)[0]  # (T,)
     peak = float(np.abs(audio).max())
+    if peak == 0:
+        raise UmeError(f"{recording.id} is silent; take it out")
     return measure(audio / peak)[0] + 20 * float(np.log10(peak)), peak
 
 
 def conversation_cut(
-    conversation: Conversation, part: Part, loudness: Dict[str, Tuple[float, float]]
+    conversation: Conversation,
+    part: Part,
+    loudness: Dict[str, Tuple[float, float]],
+    hum: Dict[str, Tuple[float, float]],
 ) -> MixedCut:
-    """A track for each turn, at its speaker's level, lowered where the peak would exceed 0.9."""
-    turns, levels = conversation.turns, conversation.levels
+    """A track for each turn, at its speaker's level, lowered where the peak would exceed 0.9.
+
+    Then those of the noise. ``loudness`` and ``hum`` are :func:`measured` of utterances and noises.
+    """
+    turns, levels, noise = conversation.turns, conversation.levels, conversation.noise
     gains = [10 ** ((levels[t.speaker] - loudness[t.utterance][0]) / 20) for t in turns]
     peaks = {
         speaker: max(g * loudness[t.utterance][1] for g, t in zip(gains, turns)
                      if t.speaker == speaker) for speaker in levels
     }  # fmt: skip
-    if sum(peaks.values()) > MAX_PEAK:  # else the sum cannot
-        peak = np.abs(mix(
-            [gain * load_piece(turn, part) for gain, turn in zip(gains, turns)],
-            [turn.start for turn in turns],
-        )).max()  # fmt: skip
-        gains = [gain * min(1.0, MAX_PEAK / float(peak)) for gain in gains]
+    pieces: List[Tuple[int, int, int]] = []
+    noise_gain = noise_peak = 0.0
+    if noise is not None:
+        noise_gain = 10 ** ((noise.level - hum[noise.recording][0]) / 20)
+        pieces = noise_pieces(
+            noise, part.noises[noise.recording].num_samples, conversation.num_samples
+        )
+        noise_peak = noise_gain * hum[noise.recording][1]
+    if sum(peaks.values()) + noise_peak > MAX_PEAK:  # else the sum cannot
+        signals = [gain * load_piece(turn, part) for gain, turn in zip(gains, turns)]
+        starts = [turn.start for turn in turns]
+        if noise is not None:
+            audio = noise_gain * load_audio(part.noises[noise.recording])[0]
+            signals += [audio[first : first + length] for first, length, _ in pieces]
+            starts += [start for _, _, start in pieces]
+        scale = min(1.0, MAX_PEAK / float(np.abs(mix(signals, starts)).max()))
+        gains, noise_gain = [scale * gain for gain in gains], scale * noise_gain
     tracks = []
     for number, (turn, gain) in enumerate(zip(turns, gains), 1):
         name = f"{conversation.id}-{number:03d}"
@@ -186,7 +264,33 @@ def conversation_cut(
             turn.first / SAMPLING_RATE,
         )
         tracks.append(MixTrack(cut, offset=turn.start / SAMPLING_RATE))
+    for number, (first, length, start) in enumerate(pieces, 1):
+        assert noise is not None
+        cut = MonoCut(
+            id=f"{conversation.id}-noise-{number:03d}",
+            start=first / SAMPLING_RATE,
+            duration=length / SAMPLING_RATE,
+            channel=0,
+            recording=part.noises[noise.recording].perturb_volume(noise_gain, affix_id=False),
+            custom={"gain": noise_gain},
+        )
+        tracks.append(MixTrack(cut, offset=start / SAMPLING_RATE))
     return MixedCut(id=conversation.id, tracks=tracks)
+
+
+def noise_pieces(noise: Noise, size: int, total: int) -> List[Tuple[int, int, int]]:
+    """First sample, length and start of what fills ``total`` samples with noise of ``size``.
+
+    >>> noise_pieces(Noise("hum", 6, -50.0), 10, 25)
+    [(6, 4, 0), (0, 10, 4), (0, 10, 14), (0, 1, 24)]
+    """
+    pieces: List[Tuple[int, int, int]] = []
+    first, start = noise.first, 0
+    while start < total:
+        length = min(size - first, total - start)
+        pieces.append((first, length, start))
+        first, start = 0, start + length
+    return pieces
 
 
 def load_piece(turn: Turn, part: Part) -> np.ndarray:
