@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train a model and average its last checkpoints into exp/model.safetensors.
+# Train a model; the mean of its last checkpoints is exp/model.safetensors.
 set -euo pipefail
 
 conf=
@@ -59,4 +59,4 @@ if [[ -n $initialize_from ]]; then
   options+=(--initialize_from "$initialize_from" --initialize_parts "[$initialize_parts]")
   inputs+=("$initialize_from/model.safetensors")
 fi
-train_and_average train "$exp" "steps/simulate.sh or steps/prepare_lang.sh"
+run_training train "$exp" "steps/simulate.sh or steps/prepare_lang.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train one stage of Echo and average its last checkpoints into exp/model.safetensors.
+# Train one stage of Echo; the mean of its last checkpoints is exp/model.safetensors.
 set -euo pipefail
 
 conf=
@@ -62,4 +62,4 @@ if [[ -n $initialize_from ]]; then
   options+=(--initialize-from "$initialize_from")
   inputs+=("$initialize_from/model.safetensors")
 fi
-train_and_average train-echo "$exp" "the recipe's corpus stage, or the stage before"
+run_training train-echo "$exp" "the recipe's corpus stage, or the stage before"

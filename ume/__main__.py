@@ -43,7 +43,6 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "train": ("ume.training.train", "train a model"),
     "train-echo": ("ume.training.train_echo", "train a stage of Echo"),
     "torchrun": ("ume.training.torchrun", "train in several processes: torchrun, on every torch"),
-    "average": ("ume.training.average", "average checkpoints into a model to hand on"),
     "infer": ("ume.inference.infer", "model + cuts -> hypothesis folder"),
     "train-plda": ("ume.inference.train_plda", "PLDA on Echo's embeddings of windows"),
     "diarize": ("ume.inference.diarize", "VBx on Echo's embeddings of windows"),

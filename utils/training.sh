@@ -1,9 +1,9 @@
-# One training run and its average, as stages; to be sourced after parse_options.sh.
+# One training run as a stage; to be sourced after parse_options.sh.
 # shellcheck shell=bash disable=SC2154 # variables of the script that sources this
 
-# train_and_average VERB EXP MADE_BY: run 'ume VERB' with the arrays options and inputs, on
+# run_training VERB EXP MADE_BY: run 'ume VERB' with the arrays options and inputs, on
 # $torchrun and $cmd; what made the inputs is for the error where one is missing.
-train_and_average() {
+run_training() {
   local verb=$1 exp=$2 made_by=$3 launcher given
   local train=(ume "$verb")
   if [[ $force == true ]]; then
@@ -16,10 +16,7 @@ train_and_average() {
   fi
 
   ume stage --dir "$exp" --name train --force "$force" --made-by "$made_by" \
-    --input "${inputs[@]}" --output "$exp/train.json" -- \
+    --input "${inputs[@]}" \
+    --output "$exp/train.json" "$exp/model.safetensors" "$exp/model.yaml" -- \
     "${launcher[@]}" "$exp/log/train.log" "${train[@]}" "${options[@]}"
-
-  ume stage --dir "$exp" --name average --force "$force" --input "$exp/train.json" \
-    --output "$exp/model.safetensors" "$exp/model.yaml" -- \
-    "${launcher[@]}" "$exp/log/average.log" ume average --exp "$exp"
 }

@@ -19,8 +19,6 @@ from ume.mixing.simulate import Config as SimulateConfig
 from ume.mixing.simulate import main as simulate
 from ume.models.ume import TASKS, UME
 from ume.nn.encoders import EncoderConfig, build_encoder, build_foundation_decoder
-from ume.training.average import Config as AverageConfig
-from ume.training.average import main as average
 
 UME_CONFS = sorted(path.stem for path in CONF.glob("ume_*.yaml"))
 
@@ -183,6 +181,5 @@ def test_it_trains(folder: Path, tmp_path: Path, conf: str, overlay: str, speake
 def test_three_streams_start_from_words(folder: Path, tmp_path: Path) -> None:
     first, exp = tmp_path / "first", tmp_path / "exp"
     train(folder, first, "ume_owsm_base", "asr_first", 3)
-    average(AverageConfig(str(first)))
     train(folder, exp, "ume_owsm_base", "", 3, "--initialize_from", str(first))
     assert read_json(exp / "train.json")["steps"] == 2

@@ -37,6 +37,19 @@ def test_words_are_normalised_and_the_same_for_any_number_of_jobs(data, tmp_path
     assert list(lines) == sorted(lines)
 
 
+def test_words_that_stay_figures_are_left_out(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(pseudo_label, "Transcriber", Measure)
+    every = label(data, tmp_path / "all", 1).splitlines()
+
+    def one_in_two(self, voices):
+        return ["the 13th" if k % 2 else "it's twelve" for k, _ in enumerate(voices)]
+
+    monkeypatch.setattr(Measure, "__call__", one_in_two)
+    lines = label(data, tmp_path / "figures", 1).splitlines()
+    assert 0 < len(lines) < len(every)
+    assert {line.split(" ", 1)[1] for line in lines} == {"IT'S TWELVE"}
+
+
 def test_known_words_are_kept_and_the_rest_is_heard(data, tmp_path, monkeypatch):
     monkeypatch.setattr(pseudo_label, "Transcriber", Measure)
     heard = dict(line.split(" ", 1) for line in label(data, tmp_path / "all", 1).splitlines())

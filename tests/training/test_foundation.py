@@ -23,8 +23,6 @@ from ume.nn.recogniser import RecogniserConfig
 from ume.nn.separation import SeparationConfig
 from ume.nn.whisper_decoder import WhisperDecoder, greedy_search
 from ume.pretrained.whisper import find_whisper, load_whisper
-from ume.training.average import Config as AverageConfig
-from ume.training.average import main as average
 from ume.training.train import Config, main
 
 
@@ -59,7 +57,6 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
         num_workers=0,
     )
     main(config)
-    average(AverageConfig(config.exp))
     return config
 
 

@@ -24,8 +24,6 @@ from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
 from ume.nn.separation import SeparationConfig
-from ume.training.average import Config as AverageConfig
-from ume.training.average import main as average
 from ume.training.checkpoint import find_checkpoints, load_checkpoint
 from ume.training.processes import join
 from ume.training.train import Config, UMETask, check, main
@@ -115,7 +113,6 @@ def test_the_experiment_folder_says_how_it_was_made_and_averages(mixtures, lang,
     lines = [json.loads(line) for line in (exp / "metrics.jsonl").read_text().splitlines()]
     assert {line["step"] for line in lines} == set(range(1, 7))
     assert any("valid/der" in line and "valid/si_sdri" in line for line in lines)
-    average(AverageConfig(str(exp)))
     model = load_model(exp)
     parts = [load_checkpoint(exp / f"checkpoint-{step}.pt")["model"] for step in (4, 6)]
     name = "asr.output.weight"
@@ -229,7 +226,6 @@ def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_p
     assert set(kept) == {f"best-valid-si_sdri-{step}.pt" for step in best}
     assert read_json(tmp_path / "train.json")["steps"] == len(values) < 60
     assert all(values[best[0]] >= value for value in list(values.values())[-4:])
-    average(AverageConfig(str(tmp_path)))
     name = "separation.masker.output.bias"
     parts = [load_checkpoint(path)["model"][name] for path in kept.values()]
     torch.testing.assert_close(load_model(tmp_path).state_dict()[name], sum(parts) / 3)
@@ -274,7 +270,6 @@ def test_a_run_of_one_task_leaves_the_other_heads_untouched(task, mixtures, lang
     given.model.vocab_size = Tokenizer(str(lang)).vocab_size
     before = {n: p.clone() for n, p in make_trainer(given).model.named_parameters()}
     main(given)
-    average(AverageConfig(str(tmp_path)))
     moved = {
         name.split(".")[0]
         for name, value in load_model(tmp_path).named_parameters()
@@ -285,7 +280,6 @@ def test_a_run_of_one_task_leaves_the_other_heads_untouched(task, mixtures, lang
 
 def test_parts_start_from_another_model(mixtures, lang, tmp_path):
     main(config(mixtures, lang, tmp_path / "first", steps=2))
-    average(AverageConfig(str(tmp_path / "first")))
     given = config(mixtures, lang, tmp_path / "second", seed=1)
     given.model.vocab_size = Tokenizer(str(lang)).vocab_size
     given.initialize_from = str(tmp_path / "first")
@@ -315,5 +309,3 @@ def test_training_before_its_inputs_exist_names_the_step(mixtures, lang, tmp_pat
         main(config(mixtures, tmp_path / "none", tmp_path / "a"))
     with pytest.raises(UmeError, match="simulate"):
         main(Config(str(tmp_path / "b"), str(tmp_path / "none"), str(lang)))
-    with pytest.raises(UmeError, match="steps/train.sh"):
-        average(AverageConfig(str(tmp_path / "c")))

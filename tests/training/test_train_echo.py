@@ -23,8 +23,6 @@ from ume.nn.encoders import EncoderConfig
 from ume.nn.factors import FactorConfig
 from ume.nn.vit import ViTSize
 from ume.nn.whisper import WhisperSize
-from ume.training.average import Config as AverageConfig
-from ume.training.average import main as average
 from ume.training.checkpoint import find_checkpoints, load_checkpoint
 from ume.training.stages.stage import StageConfig
 from ume.training.train_echo import Config, by_turns, main
@@ -77,7 +75,6 @@ def config(stage: str, exp: Path, *folders: Path, **changes: object) -> Config:
 
 def train(given: Config) -> Path:
     main(given)
-    average(AverageConfig(given.exp))
     return Path(given.exp)
 
 

@@ -1,5 +1,6 @@
 """What Whisper hears in the utterances of a data folder, by jobs: texts where a corpus has none."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Optional
@@ -16,6 +17,7 @@ from ume.errors import UmeError
 from ume.files import write_text
 from ume.inference.transcribe import Transcriber
 
+SPELLED = re.compile("[A-Z' ]*")  # what tokens are learned from; not 13TH
 GROUP = 8  # utterances decoded together, whatever the number of jobs: so the words are the same
 
 
@@ -42,9 +44,14 @@ class Config:
 
 
 def main(config: Config) -> None:
-    """Transcribe one job's share, or join all; words are normalised as for scoring."""
+    """Transcribe one job's share, or join all; words are normalised as for scoring.
+
+    Utterances with words that stay figures, such as ordinals, are left out.
+    """
     if config.job == 0:
-        words = {**read_shares(config.output, "steps/pseudo_label.sh"), **read_texts(config.texts)}
+        heard = read_shares(config.output, "steps/pseudo_label.sh")
+        spelled = {name: text for name, text in heard.items() if SPELLED.fullmatch(text)}
+        words = {**spelled, **read_texts(config.texts)}
         lines = [f"{name} {text}\n" for name, text in sorted(words.items()) if text]
         if not lines:
             raise UmeError(f"{config.data}: Whisper hears no words in it; is it speech?")

@@ -195,7 +195,8 @@ def draw_noise(
         return None
     name = list(noises)[rng.integers(len(noises))]
     first = int(rng.integers(noises[name].num_samples))
-    return Noise(name, first, level - float(rng.uniform(*snr)))
+    low, high = snr
+    return Noise(name, first, level - float(rng.uniform(low, high)))
 
 
 def make_cuts(

@@ -1,11 +1,10 @@
-"""Average a run's last models, or its best ones, into one to hand on.
+"""The mean of a run's last models, or of its best ones: the model that it hands on.
 
 The trainer keeps a running mean of its models; the mean over the end of the run follows from two
 checkpoints (icefall's ``model_avg``).
 """
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Sequence, Type, Union
 
@@ -13,7 +12,6 @@ import yaml
 from torch import Tensor
 
 from ume.errors import UmeError
-from ume.files import existing
 from ume.models.echo import EchoConfig
 from ume.models.files import from_dict, save_model
 from ume.models.ume import UMEConfig
@@ -25,19 +23,12 @@ from ume.training.checkpoint import (
 )
 
 
-@dataclass
-class Config:
-    """Options of averaging."""
+def hand_on(folder: Path) -> None:
+    """Write ``model.safetensors``, ``model.yaml`` and, where there are tokens, ``bpe.model``.
 
-    exp: str
-    """Experiment folder of a finished run."""
-
-
-def main(config: Config) -> None:
-    """Write ``model.safetensors``, ``model.yaml`` and, where there are tokens, ``bpe.model``."""
-    folder = Path(config.exp)
-    text = existing(folder / "config.yaml", "steps/train.sh").read_text()
-    options = yaml.safe_load(text)
+    ``folder`` is the experiment of a run whose last checkpoint is written.
+    """
+    options = yaml.safe_load((folder / "config.yaml").read_text())
     if options["average"] == "best":
         paths = sorted(folder.glob(f"best-valid-{options['best_by']}*.pt"))
         if not paths:

@@ -29,6 +29,7 @@ from ume.errors import UmeError
 from ume.files import write_json, write_text
 from ume.losses.joint import JointLoss
 from ume.stage import lock_folder
+from ume.training.average import hand_on
 from ume.training.checkpoint import (
     find_checkpoints,
     latest_checkpoint,
@@ -497,6 +498,7 @@ def run(
     if not processes.first:
         return
     trainer.task.finish(folder)
+    hand_on(folder)
     write_json(
         folder / "train.json",
         {
