@@ -113,13 +113,15 @@ prepare() {
 
 if ((stage <= 1 && stop_stage >= 1)); then
   log "stage 1: corpus"
-  prepare "$known"
+  text=$known labels=$data/pseudo_labels
+  [[ $texts != *whisper || $force == true || ! -f $labels/text ]] || text=$labels/text
+  prepare "$text"
   if [[ $texts == *whisper ]]; then
     parts="train dev test"
     [[ -z $known ]] || parts=train # others are measured by words that are known
     steps/pseudo_label.sh --whisper "$whisper" --texts "$known" --parts "$parts" --nj "$nj" \
-      --force "$force" "$corpus" "$data/pseudo_labels"
-    prepare "$data/pseudo_labels/text"
+      --force "$force" "$corpus" "$labels"
+    prepare "$labels/text"
   fi
 fi
 

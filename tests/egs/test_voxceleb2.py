@@ -11,6 +11,7 @@ import yaml
 from tests.corpora.test_voxceleb2 import make_voxceleb2
 from tests.egs.recipe import environment
 from ume.corpora.librispeech import read_sexes
+from ume.corpora.speakers import read_texts
 from ume.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +86,7 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
     exp = tmp_path / "exp of this"
     options = [
         *("--voxceleb2", corpus / "voxceleb2", "--speakers", corpus / "speakers"),
-        *("--texts", corpus / "text", "--conversations", "train=4 dev=4 test=4"),
+        *("--texts", f"{corpus / 'text'},whisper", "--conversations", "train=4 dev=4 test=4"),
         *("--recordings", corpus / "recordings", "--conversation-conf", rules),
         *("--min-speech", "1", "--conf", conf, "--nj", "1"),
         *("--compare", "no-anchor", "--data", tmp_path / "data", "--exp", exp),
@@ -94,6 +95,12 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
     command = [str(ROOT / "egs/voxceleb2/run.sh"), *map(str, options)]
     run = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert run.returncode == 0, run.stdout + run.stderr
+
+    known = read_texts(str(corpus / "text"))
+    texts = read_texts(str(tmp_path / "data" / "pseudo_labels" / "text"))
+    heard = {name.split("--")[0] for name in texts.keys() - known.keys()}
+    train = (corpus / "speakers" / "speakers_train").read_text().split()
+    assert heard and heard <= set(train) and texts.items() >= known.items()
 
     text = (exp / "RESULTS.md").read_text()
     assert "Plumbing: nothing was learned" in text
@@ -112,7 +119,7 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
         assert {"hypothesis", "one speaker", "all-speak"} <= rows
     assert (exp / "plots" / "bits.png").exists()
     before = {path: path.stat().st_mtime_ns for path in exp.rglob("model.safetensors")}
-    again = [*command[:-1], "4", "--stop-stage", "6"]
+    again = [*command, "--stop-stage", "6"]
     run = subprocess.run(again, capture_output=True, text=True, env=environment())
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.returncode == 0 and "starting" not in run.stderr, run.stdout + run.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
