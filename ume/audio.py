@@ -1,18 +1,18 @@
 """Audio files: read through Lhotse with errors for people, written as FLAC of 16 bits."""
 
 import io
-from typing import Any, Union
+from typing import Any, List, Optional, Union
 
 import numpy as np
 import soundfile
-from lhotse import Recording
+from lhotse import Recording, RecordingSet, load_manifest
 from lhotse.audio.utils import AudioLoadingError, DurationMismatchError
 from lhotse.cut import Cut, MixedCut
 
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE
 from ume.errors import UmeError
-from ume.files import PathLike, write_bytes
+from ume.files import PathLike, existing, write_bytes
 
 DAMAGED = (AudioLoadingError, DurationMismatchError)
 
@@ -29,6 +29,26 @@ def load_audio(item: Union[Cut, Recording], **options: Any) -> Any:
         raise UmeError(
             f"{damaged_file(item)} is missing or damaged; restore it, or prepare the corpus again"
         ) from None
+
+
+def read_recordings(path: Optional[str], option: str) -> List[Recording]:
+    """The recordings of a manifest given by ``option``, which are at 16 kHz; none of None.
+
+    Raises:
+        UmeError: there are none, or one is at another rate.
+    """
+    if path is None:
+        return []
+    manifest = load_manifest(existing(path))
+    if not isinstance(manifest, RecordingSet) or not len(manifest):
+        raise UmeError(f"{option}: {path} holds no recordings; make it by `lhotse prepare`")
+    for recording in manifest:
+        if recording.sampling_rate != SAMPLING_RATE:
+            raise UmeError(
+                f"{option}: {recording.id} in {path} is at {recording.sampling_rate} Hz; "
+                "resample it to 16000 Hz"
+            )
+    return list(manifest)
 
 
 def damaged_file(item: Union[Cut, Recording]) -> str:

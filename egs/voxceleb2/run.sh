@@ -78,7 +78,9 @@ for name in $compare; do
     die "option --compare: there is no '$name' (see --help)"
 done
 [[ $conf != conf && $conf != conf/* ]] || conf=$recipe/$conf
-known=${texts%whisper} known=${known%,} # the file of --texts, if there is one
+heard=false known=$texts # the file of --texts, if there is one
+[[ ,$texts != *,whisper ]] || heard=true
+[[ $heard == false ]] || known=${texts%whisper} known=${known%,}
 [[ -z $known ]] || known=$(realpath -m -- "$known")
 for name in voxceleb2 flac speakers conversation_conf recordings conf data exp publish; do
   [[ -z ${!name} ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
@@ -114,9 +116,9 @@ prepare() {
 if ((stage <= 1 && stop_stage >= 1)); then
   log "stage 1: corpus"
   text=$known labels=$data/pseudo_labels
-  [[ $texts != *whisper || $force == true || ! -f $labels/text ]] || text=$labels/text
+  [[ $heard == false || $force == true || ! -f $labels/text ]] || text=$labels/text
   prepare "$text"
-  if [[ $texts == *whisper ]]; then
+  if [[ $heard == true ]]; then
     parts="train dev test"
     [[ -z $known ]] || parts=train # others are measured by words that are known
     steps/pseudo_label.sh --whisper "$whisper" --texts "$known" --parts "$parts" --nj "$nj" \

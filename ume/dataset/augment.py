@@ -5,14 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import List, Optional
 
 import numpy as np
-from lhotse import Recording, RecordingSet, load_manifest
+from lhotse import Recording
 
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE, num_frames
-from ume.audio import load_audio
+from ume.audio import load_audio, read_recordings
 from ume.dataset.batch import Example
 from ume.errors import UmeError
-from ume.files import existing
 
 DIRECT = 0.95  # the direct sound is the first sample of a response above this share of its peak
 EARLY = 0.05  # seconds after it that still count as the source: what a separation should give
@@ -48,8 +47,8 @@ class Augmenter:
         self.config, self.seed = config, seed
         if not config.speeds or min(config.speeds) <= 0:
             raise UmeError(f"augment.speeds is {config.speeds}; give factors above 0")
-        self.rirs = recordings(config.rirs, "augment.rirs")
-        self.noise = recordings(config.noise, "augment.noise")
+        self.rirs = read_recordings(config.rirs, "augment.rirs")
+        self.noise = read_recordings(config.noise, "augment.noise")
 
     def __call__(self, example: Example, epoch: int) -> Example:
         """``example`` as it is heard in ``epoch``."""
@@ -81,22 +80,6 @@ class Augmenter:
         start = int(rng.integers(spare + 1)) / SAMPLING_RATE
         cut = recording.to_cut().truncate(offset=start, duration=length / SAMPLING_RATE)
         return load_audio(cut)[0, :length]
-
-
-def recordings(path: Optional[str], option: str) -> List[Recording]:
-    """The recordings of a manifest, which are at 16 kHz; none of None."""
-    if path is None:
-        return []
-    manifest = load_manifest(existing(path))
-    if not isinstance(manifest, RecordingSet) or not len(manifest):
-        raise UmeError(f"{option}: {path} holds no recordings; make it by `lhotse prepare`")
-    for recording in manifest:
-        if recording.sampling_rate != SAMPLING_RATE:
-            raise UmeError(
-                f"{option}: {recording.id} in {path} is at {recording.sampling_rate} Hz; "
-                "resample it to 16000 Hz"
-            )
-    return list(manifest)
 
 
 def draw(choices: List[Recording], rng: np.random.Generator) -> Recording:

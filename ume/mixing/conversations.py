@@ -16,9 +16,8 @@ from lhotse.utils import fastcopy
 
 import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE, write_rttm
-from ume.audio import load_audio
+from ume.audio import load_audio, read_recordings
 from ume.corpora.folder import write_manifest
-from ume.dataset.augment import recordings as read_recordings
 from ume.errors import UmeError
 from ume.files import atomic_folder, existing, write_json
 from ume.mixing.cuts import (
