@@ -1,41 +1,59 @@
 """Slots against brute force, whoever does not exist, and one batch learned by heart."""
 
+import math
 from itertools import permutations
+from typing import Sequence
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from ume.losses.slots import slot_loss
 from ume.nn.lengths import valid_frames
-from ume.nn.slots import SlotSeparator
+from ume.nn.slots import Slots, SlotSeparator
 
 
 @settings(max_examples=25, deadline=None)
 @given(present=st.integers(1, 4), seed=st.integers(0, 99))
 def test_the_assignment_is_the_best_of_all(present: int, seed: int) -> None:
     torch.manual_seed(seed)
-    slots, targets = torch.randn(1, 4, 6, 3), torch.randn(1, 4, 6, 3)
-    null, logits = torch.randn(3), torch.randn(1, 4)
+    slots = Slots(torch.randn(1, 4, 6, 3), torch.randn(1, 4), torch.randn(1, 6, 4))
+    targets, null = torch.randn(1, 4, 6, 3), torch.randn(3)
     exists, mask = torch.arange(4)[None] < present, valid_frames(torch.tensor([5]), 6)
-    loss = slot_loss(slots, logits, targets, null, exists, mask)
+    activity = (torch.rand(1, 6, 4) < 0.5) * exists[:, None].float()
+    loss = slot_loss(slots, targets, activity, null, exists, mask)
     goals = [targets[0, r] if r < present else null.expand(6, 3) for r in range(4)]
+    scale = targets[0, :present, :5].flatten(0, 1).var(dim=0, unbiased=False).mean()
 
-    def cost(order):
-        pairs = zip(goals, order)
-        return [(goal - slots[0, k])[:5].square().mean().item() for goal, k in pairs]
+    def costs(order: Sequence[int]) -> Tensor:  # (3, 4): distance, existence, activity
+        latents, existence = slots.latents[0, order], slots.existence[0, order]
+        return torch.stack([
+            torch.stack([(g - x)[:5].square().mean() for g, x in zip(goals, latents)]) / scale,
+            cross_entropy(existence, exists[0].float(), reduction="none") / math.log(2),
+            cross_entropy(
+                slots.activity[0, :5, order], activity[0, :5], reduction="none"
+            ).mean(dim=0) / math.log(2),
+        ])  # fmt: skip
 
-    best = min(permutations(range(4)), key=lambda order: sum(cost(order)))
-    assert sum(cost(loss.perm[0].tolist())) == pytest.approx(sum(cost(best)), rel=1e-5)
-    costs = cost(loss.perm[0].tolist())
-    assert loss.latent.item() == pytest.approx(sum(costs[:present]) / present, rel=1e-5)
-    if present < 4:
-        rest = costs[present:]
-        assert loss.null.item() == pytest.approx(sum(rest) / len(rest), rel=1e-5)
-    live = set(loss.perm[0, :present].tolist())
-    sure = torch.tensor([[30.0 if k in live else -30.0 for k in range(4)]])
-    assert slot_loss(slots, sure, targets, null, exists, mask).existence < 1e-6
+    best = min(permutations(range(4)), key=lambda order: costs(list(order)).sum().item())
+    distance, existence, speaks = found = costs(loss.perm[0].tolist())
+    torch.testing.assert_close(found.sum(), costs(list(best)).sum())
+    torch.testing.assert_close(loss.latent, distance[:present].mean())
+    torch.testing.assert_close(loss.null, distance[present:].sum() / max(4 - present, 1))
+    torch.testing.assert_close(loss.existence, existence.mean())
+    torch.testing.assert_close(loss.activity, speaks.mean())
+
+
+def test_who_speaks_when_tells_slots_apart_whose_latents_are_alike() -> None:
+    targets, latents = torch.randn(1, 2, 6, 3), torch.zeros(1, 2, 6, 3)
+    activity = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 1], [0, 1], [0, 1]])[None]
+    exists, mask = torch.ones(1, 2, dtype=torch.bool), torch.ones(1, 6, dtype=torch.bool)
+    for order in ([0, 1], [1, 0]):
+        slots = Slots(latents, torch.zeros(1, 2), 4 * activity[:, :, order] - 2)
+        loss = slot_loss(slots, targets, activity, torch.zeros(3), exists, mask)
+        assert loss.perm[0].tolist() == order and loss.activity < 0.2
 
 
 def test_one_batch_is_learned_by_heart_and_padding_changes_nothing() -> None:
@@ -46,8 +64,9 @@ def test_one_batch_is_learned_by_heart_and_padding_changes_nothing() -> None:
     mask = valid_frames(torch.tensor([10, 10, 10, 6]), 10)
     mixture = (targets * exists[..., None, None]).sum(dim=1)
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    spoken = (torch.rand(4, 10, 3) < 0.5) * exists[:, None].float()
     for _ in range(150):
-        loss = slot_loss(*net(mixture, mask)[:2], targets, net.null, exists, mask)
+        loss = slot_loss(net(mixture, mask), targets, spoken, net.null, exists, mask)
         optimizer.zero_grad()
         (loss.latent + loss.null + loss.existence).backward()
         optimizer.step()

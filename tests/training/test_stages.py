@@ -1,7 +1,7 @@
 """Every stage of Echo learns one batch by heart; what it does to the encoder; what it is given."""
 
 import dataclasses
-from typing import Dict
+from typing import Dict, List
 
 import pytest
 import torch
@@ -204,6 +204,24 @@ def test_slots_do_not_care_in_which_order_the_speakers_are_named(mixtures: Given
         )
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, msg=name)
+
+
+def test_voices_are_made_of_mixtures_of_several_speakers_only() -> None:
+    stage = stage_of("slots", model())
+    alone, two = clip(1, 1, 1.0), clip(0, 2, 1.0)
+
+    def separation(*examples: Example) -> torch.Tensor:
+        return stage("all", given(collate(examples, 3)))[1].tasks["separation"]
+
+    stage.eval()
+    heard: List[int] = []
+    stage.echo.voices.register_forward_hook(lambda _, inputs, __: heard.append(len(inputs[0])))
+    torch.testing.assert_close(separation(alone, two, alone), separation(two), atol=1e-5, rtol=0)
+    assert heard == [1, 1]
+    nobody = separation(alone, alone)
+    assert float(nobody) == 0
+    nobody.backward()
+    assert all(p.grad is not None for p in stage.echo.voices.parameters())  # for DDP
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -14,6 +14,7 @@ from torch.nn.functional import ctc_loss, logsigmoid
 
 from ume.metrics.si_sdr import is_silent, pairwise_si_sdr, si_sdr
 
+LN2 = math.log(2)  # nats that a yes or no costs who does not know
 SI_SDR_SCALE = 10.0  # dB
 SI_SDR_CEILING = 30.0  # dB; beyond, a clip that is solved already would take over the gradient
 
@@ -32,7 +33,7 @@ def diarization_cost(logits: Tensor, activity: Tensor, mask: Tensor) -> Tensor:
     weight = mask / mask.sum(dim=1, keepdim=True)  # (B, F)
     active = torch.einsum("bf,bfr,bfe->bre", weight, activity, logsigmoid(logits))
     silent = torch.einsum("bf,bfr,bfe->bre", weight, 1 - activity, logsigmoid(-logits))
-    return -(active + silent) / math.log(2)
+    return -(active + silent) / LN2
 
 
 def separation_cost(

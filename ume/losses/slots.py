@@ -6,52 +6,67 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from ume.losses.costs import LN2, diarization_cost
 from ume.metrics.permutations import best_permutation
+from ume.nn.slots import Slots
 
 
 class SlotLoss(NamedTuple):
     """What slots cost, and who they are.
 
-    latent: mean squared distance of the matched slots to their sources.
+    latent: mean squared distance of the matched slots to their sources, over these' variance.
     null: the same of the other slots to the null target.
     existence: cross-entropy of whether a slot is somebody's, over ln 2.
+    activity: cross-entropy of whether its voice speaks in a frame, over ln 2.
     perm: (B, K), for each reference r (those that do not exist included) its slot.
     """
 
     latent: Tensor
     null: Tensor
     existence: Tensor
+    activity: Tensor
     perm: Tensor
 
 
 def slot_loss(
-    slots: Tensor,
-    existence: Tensor,
-    targets: Tensor,
-    null: Tensor,
-    exists: Tensor,
-    mask: Tensor,
+    slots: Slots, targets: Tensor, activity: Tensor, null: Tensor, exists: Tensor, mask: Tensor
 ) -> SlotLoss:
-    """Losses under the assignment of least squared distance.
+    """Losses under the assignment for which distance, existence and activity cost least together.
+
+    Latents alone would not do: before much is learned all slots' are alike, and who is who is
+    drawn anew in each update.
 
     Args:
-        slots: (B, K, F, D), estimates.
-        existence: (B, K), logits.
+        slots: estimates.
         targets: (B, K, F, D), latents of the sources; what does not ``exist`` means nothing.
+        activity: (B, F, K), 1 where a source speaks, else 0.
         null: (D,), the target of slots that are nobody's.
         exists: (B, K), whether there is such a source.
         mask: (B, F), true where the frame exists.
     """
     goal = torch.where(exists[..., None, None], targets, null)  # (B, K, F, D)
-    weight = (mask / mask.sum(dim=1, keepdim=True)).to(slots.dtype)  # (B, F)
-    apart = (goal[:, :, None] - slots[:, None]).square().mean(dim=-1)  # (B, K, K, F)
-    cost = torch.einsum("brkf,bf->brk", apart, weight)  # rows are references
-    perm, _ = best_permutation(cost)  # (B, K)
-    chosen = cost.gather(2, perm[..., None])[..., 0]  # (B, K)
-    logits = existence.gather(1, perm)
+    weight = (mask / mask.sum(dim=1, keepdim=True)).to(targets.dtype)  # (B, F)
+    apart = (goal[:, :, None] - slots.latents.float()[:, None]).square().mean(dim=-1)
+    distance = torch.einsum("brkf,bf->brk", apart, weight)  # rows are references
+    distance = distance / variance(targets[exists], mask.repeat_interleave(exists.sum(dim=1), 0))
+    there = exists.to(targets.dtype)
+    existence = binary_cross_entropy_with_logits(
+        slots.existence.float()[:, None].expand_as(distance),
+        there[..., None].expand_as(distance),
+        reduction="none",
+    ) / LN2  # fmt: skip
+    speaks = diarization_cost(slots.activity.float(), activity, mask)
+    perm, _ = best_permutation(distance + existence + speaks)  # (B, K)
+    far, who, when = (c.gather(2, perm[..., None])[..., 0] for c in (distance, existence, speaks))
     return SlotLoss(
-        (chosen * exists).sum() / exists.sum().clamp(min=1),
-        (chosen * ~exists).sum() / (~exists).sum().clamp(min=1),
-        binary_cross_entropy_with_logits(logits, exists.to(logits.dtype)) / 0.6931471805599453,
+        (far * exists).sum() / exists.sum().clamp(min=1),
+        (far * ~exists).sum() / (~exists).sum().clamp(min=1),
+        who.mean(),
+        when.mean(),
         perm,
     )
+
+
+def variance(states: Tensor, mask: Tensor) -> Tensor:
+    """Mean variance of ``states`` (N, F, D) over the frames of ``mask`` (N, F)."""
+    return states[mask].var(dim=0, unbiased=False).mean().clamp(min=1e-5)

@@ -1,11 +1,9 @@
 """Stage 5: the voices of a mixture in slots, in latents and in sound; how many is not told."""
 
-import math
 from typing import Dict, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ume.dataset.batch import MixtureBatch
 from ume.losses.costs import SI_SDR_SCALE, separation_cost
@@ -21,18 +19,23 @@ from ume.training.stages.stage import Given, Stage, StageConfig, frozen
 
 
 class Routed(NamedTuple):
-    """A mixture in slots, each reference r with its slot ``perm[b, r]``."""
+    """What becomes of a batch of mixtures.
+
+    losses: by name.
+    slots: of all mixtures.
+    improvement: SI-SDRi (N,) of the N voices of mixtures of two speakers and more, dB.
+    mask: (B, F), frames that exist.
+    """
 
     losses: Dict[str, Tensor]
     slots: Slots
-    voices: Tensor  # (B, K, T), in the order of the references
-    perm: Tensor  # (B, K)
-    mask: Tensor  # (B, F)
+    improvement: Tensor
+    mask: Tensor
 
 
 class SlotsStage(Stage):
     """Null-target separation. The targets are what the encoder, as it was before this stage, makes
-    of each source alone; the latent and null losses are over their variance.
+    of each source alone.
 
     A source counts as there if it speaks in the window. Watched: mixtures with as many live slots
     as speakers (%), DER of the slots (%), SI-SDRi (dB) of mixtures of two speakers and more.
@@ -57,28 +60,19 @@ class SlotsStage(Stage):
         slots = self.echo.route(latents, mask)
         exists = batch.activity.any(dim=1)  # (B, K)
         targets = self.taught(batch, exists)  # (B, K, F, D)
-        loss = slot_loss(
-            slots.latents.float(), slots.existence.float(), targets, self.echo.slots.null,
-            exists, mask,
-        )  # fmt: skip
-        scale = variance(targets[exists], mask.repeat_interleave(exists.sum(dim=1), dim=0))
-        activity = permute(slots.activity.float(), loss.perm, dim=2)  # (B, F, K)
-        speaks = binary_cross_entropy_with_logits(activity[mask], batch.activity[mask])
-        with full_precision(batch.audio):
-            voices = self.echo.voices(batch.audio, batch.audio_lens, slots.latents.float(), mask)
-        voices = permute(voices, loss.perm)
+        loss = slot_loss(slots, targets, batch.activity, self.echo.slots.null, exists, mask)
+        own = self.improvements(batch, exists, slots, loss.perm, mask)
         return Routed(
             {
-                "latent": loss.latent / scale,
-                "null": loss.null / scale,
+                "latent": loss.latent,
+                "null": loss.null,
                 "existence": loss.existence,
-                "activity": speaks / math.log(2),
-                "separation": separation_loss(voices, batch, exists),
+                "activity": loss.activity,
+                "separation": -own.sum() / max(len(own), 1),
                 **self.kept(latents, given, mask),
             },
             slots,
-            voices,
-            loss.perm,
+            SI_SDR_SCALE * own,
             mask,
         )
 
@@ -91,6 +85,22 @@ class SlotsStage(Stage):
         targets[exists] = heard
         return targets
 
+    def improvements(
+        self, batch: MixtureBatch, exists: Tensor, slots: Slots, perm: Tensor, mask: Tensor
+    ) -> Tensor:
+        """SI-SDRi (N,) over 10 dB of the voices of mixtures of two speakers and more."""
+        several = exists.sum(dim=1) > 1
+        heard = several.clone()
+        heard[0] |= ~several.any()  # for all parameters to have a gradient, be it zero
+        audio, lens = batch.audio[heard], batch.audio_lens[heard]
+        with full_precision(audio):
+            voices = self.echo.voices(audio, lens, slots.latents[heard].float(), mask[heard])
+        voices = permute(voices, perm[heard])
+        samples = valid_frames(lens, audio.shape[1])
+        cost, audible = separation_cost(voices, batch.sources[heard], audio, samples)
+        own = cost.diagonal(dim1=1, dim2=2)  # (B', K)
+        return -own[(exists & several[:, None])[heard] & audible]
+
     def figures(self, given: Given) -> Dict[str, Ratio]:
         """See :class:`Stage`."""
         batch = given.batch
@@ -101,36 +111,8 @@ class SlotsStage(Stage):
         return {
             "accuracy": Average(100.0 * float(right.sum()), len(right)),
             "der": percent(frame_der(active, batch.activity)),
-            "si_sdri": improvement(found.voices, batch, batch.activity.any(dim=1)),
+            "si_sdri": Average(float(found.improvement.sum()), len(found.improvement)),
         }
-
-
-def variance(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean variance of ``states`` (N, F, D) over the frames of ``mask`` (N, F)."""
-    return states[mask].var(dim=0, unbiased=False).mean().clamp(min=1e-5)
-
-
-def improvements(voices: Tensor, batch: MixtureBatch, exists: Tensor) -> Tensor:
-    """SI-SDRi (N,) over 10 dB of all sources of mixtures of two and more, negated.
-
-    ``voices`` (B, K, T) are in the order of the references.
-    """
-    samples = valid_frames(batch.audio_lens, batch.audio.shape[1])
-    cost, audible = separation_cost(voices, batch.sources, batch.audio, samples)
-    own = cost.diagonal(dim1=1, dim2=2)  # (B, K)
-    return own[exists & audible & (exists.sum(dim=1, keepdim=True) > 1)]
-
-
-def separation_loss(voices: Tensor, batch: MixtureBatch, exists: Tensor) -> Tensor:
-    """The mean of :func:`improvements`; 0 where nobody is mixed with anybody."""
-    own = improvements(voices, batch, exists)
-    return own.sum() / max(len(own), 1)
-
-
-def improvement(voices: Tensor, batch: MixtureBatch, exists: Tensor) -> Average:
-    """SI-SDRi (dB)."""
-    own = improvements(voices, batch, exists)
-    return Average(-SI_SDR_SCALE * float(own.sum()), len(own))
 
 
 def percent(errors: Ratio) -> Average:
