@@ -57,7 +57,7 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "score": ("ume.scoring.score", "hypothesis folder -> scores"),
     "align-tokens": ("ume.decoding.align_tokens", "forced alignment of texts by a model of Echo"),
     "measure-echo": ("ume.scoring.measure_echo", "probes, token errors, slots of a stage of Echo"),
-    "compare": ("ume.scoring.compare", "differences between experiments, with paired intervals"),
+    "compare": ("ume.report.compare", "differences between experiments, with paired intervals"),
     "compare-trainings": ("ume.report.trainings", "courses of training runs: which diverged"),
     "plot": ("ume.report.plot", "timelines, spectrograms, layer weights, learning curves"),
     "report-echo": ("ume.report.echo", "measures of Echo's stages -> RESULTS.md"),

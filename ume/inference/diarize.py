@@ -84,7 +84,7 @@ def main(config: Config) -> None:
         shard.posteriors[cut.id] = streams(people, samples, config.most)
     shard.write(hyp, config.job)
     write_json(hyp / "meta" / f"{config.job}.json", {
-        **shard.meta(config.model, config.cuts, config.num_jobs, ["diarization"]),
+        **shard.meta(echo, config.model, config.cuts, config.num_jobs, ["diarization"]),
         "input": "separated",
         "num_speakers": config.most,
         "alignment_rule": "clusters of embeddings of windows",

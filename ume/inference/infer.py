@@ -134,7 +134,7 @@ def run_input(config: Config, model: UME) -> None:
     shard.write(hyp, config.job)
     tasks = [task for task in answers if config.words or task != "asr"]
     write_json(hyp / "meta" / f"{config.job}.json", {
-        **shard.meta(config.model, config.cuts, config.num_jobs, tasks),
+        **shard.meta(model, config.model, config.cuts, config.num_jobs, tasks),
         "input": config.input,
         "num_speakers": 1 if config.input == "mixture" else model.config.num_speakers,
         "alignment_rule": TIED if model.config.loss.tied else CORRELATED,

@@ -5,7 +5,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ume.activity import FRAME_SHIFT, SAMPLING_RATE
 from ume.audio import resample, write_flac
@@ -41,11 +41,17 @@ class Shard:
         size = sum(value.numel() * value.element_size() for value in self.ctc.values())
         print(f"{len(self.num_samples)} recordings, {size / 1e6:.0f} MB of log-probabilities")
 
-    def meta(self, model: str, cuts: str, num_jobs: int, tasks: List[str]) -> Dict[str, Any]:
-        """The part of the job's ``meta.json`` that is the same for all models."""
+    def meta(
+        self, network: nn.Module, model: str, cuts: str, num_jobs: int, tasks: List[str]
+    ) -> Dict[str, Any]:
+        """The part of the job's ``meta.json`` that is the same for all models.
+
+        ``network`` is that of the experiment folder ``model``.
+        """
         return {
             "model": model,
             "model_sha256": sha256(Path(model) / "model.safetensors"),
+            "parameters": sum(p.numel() for p in network.parameters()),
             "cuts": cuts,
             "cuts_sha256": sha256(cuts),
             "num_jobs": num_jobs,

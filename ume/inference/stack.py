@@ -86,7 +86,7 @@ def main(config: Config) -> None:
     shard.write(hyp, config.job)
     tasks = ["diarization", "separation"] + ["asr"] * ("content" in echo.config.stages)
     write_json(hyp / "meta" / f"{config.job}.json", {
-        **shard.meta(config.model, config.cuts, config.num_jobs, tasks),
+        **shard.meta(echo, config.model, config.cuts, config.num_jobs, tasks),
         "input": "separated",
         "num_speakers": most,
         "alignment_rule": LINKED,

@@ -35,7 +35,8 @@ from ume.threads import one_thread
 CONTROLS = ("sources", "mixture")
 META = (  # what meta.json says about the making of the hypothesis
     "model", "model_sha256", "cuts", "cuts_sha256", "num_speakers", "threshold", "median",
-    "min_silence", "min_speech", "frame_shift", "alignment_rule", "cpu_seconds", "audio_seconds",
+    "min_silence", "min_speech", "frame_shift", "alignment_rule", "parameters", "cpu_seconds",
+    "audio_seconds",
 )  # fmt: skip
 
 

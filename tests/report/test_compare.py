@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ume.errors import UmeError
+from ume.report.compare import Config, main
 from ume.scoring.bootstrap import RESAMPLES, difference, interval
-from ume.scoring.compare import Config, main
 
 NAMES = [f"mix{i}" for i in range(60)]
 PAIRS = [f"pair{i % 15}" for i in range(60)]
@@ -21,6 +21,8 @@ def scored(folder: Path, errors: list, names: list = NAMES) -> str:
     ratios = dict(recordings=names, pairs=PAIRS, sexes=SEXES, figures={"cpWER": columns})
     (folder / "test_max").mkdir(parents=True)
     (folder / "test_max/ratios.json").write_text(json.dumps(ratios))
+    made = dict(model=str(folder), parameters=7_060_000, cpu_seconds=sum(errors), audio_seconds=600)
+    (folder / "test_max/scores.json").write_text(json.dumps({"hypothesis": made}))
     return str(folder)
 
 
@@ -63,6 +65,8 @@ def test_the_table_has_values_differences_and_subsets(tmp_path):
     assert "| other | 30.0 (+10.0 [10.0, 10.0]) |" in lines
     sizes = [line for line in lines if line.endswith("mixtures")]
     assert sizes == ["all, 60 mixtures", "opposite-sex, 36 mixtures", "same-sex, 24 mixtures"]
+    costs = lines.index("| base | 7.1 | 12.0 |")
+    assert lines[costs + 1] == "| other | 7.1 | 18.0 |"
 
 
 def test_seeds_of_one_system_are_pooled(tmp_path):
@@ -70,6 +74,23 @@ def test_seeds_of_one_system_are_pooled(tmp_path):
     seeds = [scored(tmp_path / f"seed{e}", [e] * 60) for e in (1, 2, 6)]
     lines = compare(base, "joint=" + ",".join(seeds))
     assert "| joint | 30.0 (+10.0 [10.0, 10.0]) |" in lines
+    assert "| joint | 7.1 | 18.0 |" in lines
+    made = [line.rpartition("/")[2] for line in lines if line.startswith("#### joint: ")]
+    assert made == ["seed1", "seed2", "seed6"]
+
+
+def test_tables_are_published_as_a_section_and_say_how_each_model_was_made(tmp_path):
+    base, other = (scored(tmp_path / name, [2] * 60) for name in ("a", "b"))
+    (Path(base) / "config.yaml").write_text("seed: 3\n")
+    published = tmp_path / "RESULTS.md"
+    published.write_text("# R\n\n## Kept\n\n1\n\n## Two\n\nold\n")
+    compare(base, other, title="Two", publish=str(published))
+    lines = published.read_text().splitlines()
+    assert (
+        lines[2] == "## Kept" and "old" not in lines and "| b | 20.0 (+0.0 [0.0, 0.0]) |" in lines
+    )
+    where = lines.index(f"#### a: {tmp_path.name}/a")
+    assert lines.index("- seed: 3") > where and str(tmp_path) not in published.read_text()
 
 
 def test_each_system_gives_the_first_figure_that_it_has(tmp_path):

@@ -1,17 +1,19 @@
 """Compare experiments that were scored on the same recordings: differences, with paired intervals.
 
 Several folders of one system, such as its training seeds, are joined by commas; their errors are
-pooled recording by recording.
+pooled recording by recording. Below the differences: how large each system is, and how fast.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_text
+from ume.report.making import making
+from ume.report.report import HEAD, publish
 from ume.scoring.bootstrap import CONFIDENCE, RESAMPLES, difference
 from ume.scoring.conventions import DIGITS, SUBSETS
 
@@ -32,6 +34,10 @@ class Config:
     `A|B` each system gives the first one that it has: words of different methods, for one."""
     out: str = ""
     """Markdown file to write; empty: print the tables."""
+    title: str = "Differences"
+    """Title of the section."""
+    publish: str = ""
+    """File to copy the section to; only the section of the same title is replaced."""
 
 
 class System:
@@ -44,6 +50,10 @@ class System:
         self.title = title or Path(folders).name
         self.seeds = [read_json(path) for path in paths]
         self.first, self.path = self.seeds[0], paths[0]
+        scored = [read_json(existing(path.with_name("scores.json"), "steps/score.sh"))
+                  for path in paths]  # fmt: skip
+        self.made = [scores["hypothesis"] for scores in scored]
+        self.models = [Path(made["model"]) for made in self.made]
         for path, other in zip(paths, self.seeds):
             self.check(path, other)
 
@@ -70,16 +80,41 @@ class System:
         )
         return (top, bottom) if bottom.sum() else None
 
+    def size(self) -> str:
+        """Millions of parameters, such as ``7.1``; scores of older versions do not know them."""
+        return f"{self.made[0]['parameters'] / 1e6:.1f}" if "parameters" in self.made[0] else "-"
+
+    def effort(self) -> str:
+        """Minutes of CPU time of inference for an hour of audio, such as ``4.0``."""
+        took, lasts = (
+            sum(made[name] for made in self.made) for name in ("cpu_seconds", "audio_seconds")
+        )
+        return f"{60 * took / lasts:.1f}"
+
 
 def main(config: Config) -> None:
     """Write or print a table for each set and subset."""
     if len(config.exps) < 2:
         raise UmeError("--exps: name at least two experiments")
-    parts = [compare(config, name) for name in config.sets.split()]
+    parts = [f"## {config.title}", *(compare(config, name) for name in config.sets.split())]
+    parts += ["### How it was made", *trainings(config)]
     text = "\n\n".join(parts) + "\n"
     if config.out:
-        write_text(config.out, text)
+        write_text(config.out, f"{HEAD}\n{text}")
     print(f"{config.out}: {config.sets}" if config.out else text)
+    publish(config.publish, config.title, text)
+
+
+def trainings(config: Config) -> Iterator[str]:
+    """How each model was trained, once; paths from the folder on that holds its experiments."""
+    told = set()
+    for given in config.exps:
+        system = System(given, config.sets.split()[0])
+        for model in system.models:
+            if model not in told:
+                told.add(model)
+                yield f"#### {system.title}: {model.parent.name}/{model.name}"
+                yield making(model, model.parent.parent)
 
 
 def compare(config: Config, name: str) -> str:
@@ -105,6 +140,7 @@ def compare(config: Config, name: str) -> str:
         if chosen.any():
             blocks.append(f"{subset}, {chosen.sum()} mixtures")
             blocks.append(table(systems, figures, chosen))
+    blocks.append(costs(systems))
     return "\n\n".join(blocks)
 
 
@@ -128,6 +164,16 @@ def table(systems: List[System], figures: List[str], chosen: np.ndarray) -> str:
             for figure, unit in zip(figures, units)
         ]
         lines.append(f"| {system.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def costs(systems: List[System]) -> str:
+    """Size and speed of each system."""
+    lines = [
+        "| system | parameters, M | CPU time of inference for an hour of audio, min |",
+        "| --- | --- | --- |",
+        *(f"| {system.title} | {system.size()} | {system.effort()} |" for system in systems),
+    ]
     return "\n".join(lines)
 
 
