@@ -5,17 +5,20 @@ set -euo pipefail
 only=
 exp=
 sets="test_max test_min"
+publish=
 help_message="usage: ./ablations.sh [options] [-- options of run.sh]
   --only 'NAME ...'     these of conf/ablations/*.yaml; default: all
   --exp DIR             where experiments go, a folder each, and the table, ablations.md;
                         default: exp/ablations
   --sets 'SET ...'      test sets to compare on
+  --publish FILE        copy the table to this file, into a section of its own
 What follows -- goes to run.sh, the same for all: --steps, --librispeech, --encoder, ...
 It runs whole for the unchanged system and from training to scores for the others.
 What is done and unchanged is skipped."
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/utils/parse_options.sh"
 exp=$(realpath -m -- "${exp:-$recipe/exp/ablations}")
+[[ -z $publish ]] || publish=$(realpath -m -- "$publish")
 
 overlays=()
 for name in ${only:-$(cd "$recipe/conf/ablations" && ls -- *.yaml)}; do
@@ -36,4 +39,5 @@ for file in "${overlays[@]}"; do
 done
 . "$recipe/path.sh"
 printf -v list '"%s",' "${folders[@]}"
-ume compare --exps "[${list%,}]" --sets "$sets" --out "$exp/ablations.md"
+ume compare --exps "[${list%,}]" --sets "$sets" --title "One thing changed" \
+  --out "$exp/ablations.md" --publish "$publish"

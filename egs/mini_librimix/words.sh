@@ -7,15 +7,18 @@ exp=
 form=conditioning
 seeds="0 1 2"
 sets="test_max test_part"
+publish=
 help_message="usage: ./words.sh [options] -- --librispeech DIR [options of run.sh]
   --form NAME           of conf/words/*.yaml: how the joint model tells speakers apart
   --exp DIR             where experiments go, and words.md and diarization.md; default: exp/words
   --seeds 'N ...'       seeds of training
   --sets 'SET ...'      test sets to compare on
+  --publish FILE        copy both tables to this file, into sections of their own
 What follows -- goes to run.sh, the same for all. What is done and unchanged is skipped."
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/utils/parse_options.sh"
 exp=$(realpath -m -- "${exp:-$recipe/exp/words}")
+[[ -z $publish ]] || publish=$(realpath -m -- "$publish")
 joint=$recipe/conf/words/$form.yaml
 [[ -f $joint ]] || die "option --form: there is no $joint"
 
@@ -36,6 +39,7 @@ done
 . "$recipe/path.sh"
 ume compare --exps "[\"cascade=$separation\",\"$form=$together\"]" --sets "$sets" \
   --figures "cpWER_separated_attention|cpWER_separated_whisper SI-SDRi_separated_whole" \
-  --out "$exp/words.md"
+  --title "Words of one model ($form) and of a cascade" --out "$exp/words.md" --publish "$publish"
 ume compare --exps "[\"alone=$diarization\",\"$form=$together\"]" --sets "$sets" \
-  --figures "DER_hypothesis_0.0" --out "$exp/diarization.md"
+  --figures "DER_hypothesis_0.0" --title "Diarization of one model ($form) and alone" \
+  --out "$exp/diarization.md" --publish "$publish"
