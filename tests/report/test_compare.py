@@ -117,3 +117,5 @@ def test_what_cannot_be_compared(tmp_path):
         compare(base, str(tmp_path / "none"))
     with pytest.raises(UmeError, match="has none of the figures DER; it has cpWER"):
         main(Config([base, base], "test_max", "DER"))
+    with pytest.raises(UmeError, match="--sets is empty"):
+        main(Config([base, base], " "))

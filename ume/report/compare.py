@@ -96,8 +96,13 @@ def main(config: Config) -> None:
     """Write or print a table for each set and subset."""
     if len(config.exps) < 2:
         raise UmeError("--exps: name at least two experiments")
-    parts = [f"## {config.title}", *(compare(config, name) for name in config.sets.split())]
-    parts += ["### How it was made", *trainings(config)]
+    names = config.sets.split()
+    if not names:
+        raise UmeError("--sets is empty; name sets such as 'test_max test_min'")
+    sets = {name: [System(given, name) for given in config.exps] for name in names}
+    parts = [f"## {config.title}"]
+    parts += [compare(systems, name, config.figures.split()) for name, systems in sets.items()]
+    parts += ["### How it was made", *trainings(sets[names[0]])]
     text = "\n\n".join(parts) + "\n"
     if config.out:
         write_text(config.out, f"{HEAD}\n{text}")
@@ -105,11 +110,10 @@ def main(config: Config) -> None:
     publish(config.publish, config.title, text)
 
 
-def trainings(config: Config) -> Iterator[str]:
+def trainings(systems: List[System]) -> Iterator[str]:
     """How each model was trained, once; paths from the folder on that holds its experiments."""
     told = set()
-    for given in config.exps:
-        system = System(given, config.sets.split()[0])
+    for system in systems:
         for model in system.models:
             if model not in told:
                 told.add(model)
@@ -117,16 +121,15 @@ def trainings(config: Config) -> Iterator[str]:
                 yield making(model, model.parent.parent)
 
 
-def compare(config: Config, name: str) -> str:
-    """The tables of one set as Markdown."""
-    systems = [System(given, name) for given in config.exps]
+def compare(systems: List[System], name: str, asked: List[str]) -> str:
+    """The tables of one set as Markdown, of the figures that are ``asked`` for."""
     base = systems[0]
     for system in systems[1:]:
         base.check(system.path, system.first)
-    figures = [figure for figure in config.figures.split() if base.has(figure)]
+    figures = [figure for figure in asked if base.has(figure)]
     if not figures:
         raise UmeError(
-            f"{base.path} has none of the figures {config.figures}; it has "
+            f"{base.path} has none of the figures {' '.join(asked)}; it has "
             f"{', '.join(base.first['figures'])}"
         )
     blocks = [
