@@ -3,15 +3,17 @@
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 PACKAGES = ("torch", "k2", "lhotse", "numpy", "kaldialign", "meeteval", "pyannote.metrics")
 
 
 def environment() -> Dict[str, Any]:
-    """Commit (and whether files differ from it), versions of packages, processor, cores, memory."""
+    """Commit (and whether files differ from it), versions of packages, processor, cores, memory,
+    and the GPUs where torch is at work."""
     return {
         "commit": commit(),
         "python": platform.python_version(),
@@ -19,6 +21,7 @@ def environment() -> Dict[str, Any]:
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "gpus": gpus(),
     }
 
 
@@ -54,3 +57,11 @@ def processor() -> str:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def gpus() -> List[str]:
+    """Names of the GPUs, where torch is loaded: to load it for this would take seconds."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
