@@ -13,7 +13,14 @@ from scipy.special import erf
 from ume.errors import UmeError
 from ume.nn import whisper_decoder
 from ume.nn.whisper import WINDOW, WhisperEncoder, WhisperSize, sinusoids
-from ume.nn.whisper_decoder import DecodingRules, WhisperDecoder, allowed, greedy_search
+from ume.nn.whisper_decoder import (
+    LOOP,
+    DecodingRules,
+    WhisperDecoder,
+    allowed,
+    greedy_search,
+    repeated,
+)
 
 SIZE = WhisperSize(width=64, num_heads=2, encoder_layers=2, decoder_layers=2, vocab_size=40)
 RULES = DecodingRules(
@@ -164,6 +171,7 @@ def naive_greedy(decoder: WhisperDecoder, audio: torch.Tensor, limit: int) -> Li
 
 def test_greedy_search_equals_a_naive_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whisper_decoder, "MAX_NEW_TOKENS", 20)
+    monkeypatch.setattr(whisper_decoder, "LOOP", 20)
     lengths = set()
     for seed in range(4):
         torch.manual_seed(seed)
@@ -175,6 +183,33 @@ def test_greedy_search_equals_a_naive_one(monkeypatch: pytest.MonkeyPatch) -> No
         assert texts == [naive_greedy(decoder, clip[None], 20) for clip in audio]
         lengths |= {len(text) for text in texts}
     assert len(lengths) >= 3  # clips ended at different steps
+
+
+def test_a_clip_ends_where_the_decoder_says_the_same_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whisper_decoder, "LOOP", 4)
+    looped = 0
+    for seed in range(4):
+        torch.manual_seed(seed)
+        decoder = WhisperDecoder(SIZE).eval()  # without positions: most texts run into a loop
+        audio = 3 * torch.randn(4, 9, 64)
+        for text, clip in zip(greedy_search(decoder, audio, RULES), audio, strict=True):
+            said = naive_greedy(decoder, clip[None], 60)
+            expected = [said[:end] for end in range(len(said)) if repeated(said[:end])][:1]
+            looped += len(expected)
+            for loop in expected:
+                assert text == loop[: -repeated(loop)]
+            if not expected:
+                assert text[:60] == said
+    assert looped >= 4
+
+
+@given(st.lists(st.integers(0, 2), max_size=30), st.integers(1, 12), st.integers(1, 30))
+def test_copies_at_the_end_are_counted(head: List[int], period: int, times: int) -> None:
+    pattern = list(range(3, 3 + period))  # without copies inside, and unlike the head
+    copies = period * (times - 1)
+    assert repeated(head + pattern * times) == (copies if copies >= LOOP else 0)
 
 
 def test_suppressed_tokens_are_impossible() -> None:

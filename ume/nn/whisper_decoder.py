@@ -18,6 +18,7 @@ from ume.nn.whisper import Attention, WhisperSize
 
 MAX_TOKENS = 448  # positions of the decoder
 MAX_NEW_TOKENS = 224  # per 30 s, as in openai-whisper
+LOOP = 16  # tokens that are copies of what is just before them: nobody speaks like that
 
 KeysValues = Tuple[Tensor, Tensor]  # each (B, heads, U or F, D / heads)
 
@@ -172,6 +173,9 @@ def greedy_search(
     itself has all 1500 of audio padded to 30 s. A clip that is taken
     for silence has no tokens: one where ``no_speech`` has more than its threshold of probability
     at the start, and the mean log-probability per token is below its own threshold.
+
+    A clip ends where the decoder says the same over and over (:func:`repeated`). There
+    openai-whisper begins anew at higher temperatures, whose text is left to chance.
     """
     state = decoder.start(encoded, lens)
     texts: List[List[int]] = [[] for _ in encoded]
@@ -185,16 +189,41 @@ def greedy_search(
         score, token = allowed(logits[:, -1], rules, first=step == 0).log_softmax(dim=1).max(dim=1)
         scores[rows] += score
         going = token != rules.end
+        for place in going.nonzero().flatten().tolist():
+            text = texts[int(rows[place])]
+            text.append(int(token[place]))
+            copies = repeated(text)
+            if copies:
+                del text[-copies:]
+                going[place] = False
         if not going.all():
             state, rows, token = state.keep(going), rows[going], token[going]
         if not len(rows):
             break
-        for row, number in zip(rows.tolist(), token.tolist(), strict=True):
-            texts[row].append(number)
         new = token.unsqueeze(1)
     lengths = torch.tensor([len(text) + 1 for text in texts], device=encoded.device)
     silent = (silence > rules.no_speech_threshold) & (scores / lengths < rules.log_prob_threshold)
     return [[] if no_speech else text for no_speech, text in zip(silent, texts, strict=True)]
+
+
+def repeated(text: Sequence[int]) -> int:
+    """How many tokens at the end are copies of those before them; 0 unless they are LOOP and more.
+
+    >>> repeated([7, *[1, 2, 3] * 7])
+    18
+    >>> repeated([1, 2, 3] * 3)
+    0
+    """
+    for period in range(1, len(text) // 2 + 1):
+        copies = 0
+        while text[-1 - copies] == text[-1 - copies - period]:
+            copies += 1
+            if copies + period == len(text):
+                break
+        copies -= copies % period
+        if copies >= LOOP:
+            return copies
+    return 0
 
 
 def allowed(logits: Tensor, rules: DecodingRules, first: bool) -> Tensor:
