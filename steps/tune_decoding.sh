@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Choose blank penalty and scales of decoding methods on a dev set, for all sets of the experiment.
+# Choose blank penalty, scales and shares of decoding methods on a dev set, for all sets of the experiment.
 set -euo pipefail
 
 methods=1best
@@ -8,7 +8,7 @@ cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/tune_decoding.sh [options] <exp folder> <lang folder> <cuts> <hyp folder>
   --methods 'METHOD ...'    ctc-greedy-search, prefix-beam-search, ctc-decoding, 1best, nbest,
-                            nbest-rescoring, whole-lattice-rescoring, attention-decoder
+                            nbest-rescoring, whole-lattice-rescoring, attention-decoder, attention
   --nj N                    processes
   --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done
@@ -27,7 +27,7 @@ for method in "${list[@]}"; do
   name=tuned_decoding
   [[ $method == 1best ]] || name+=_$method
   outputs+=("$exp/$name.json")
-  if [[ $method == attention-decoder ]]; then
+  if [[ $method == attention* ]]; then
     options+=(--model "$exp")
     inputs+=("$hyp/states" "$exp/model.safetensors")
   fi

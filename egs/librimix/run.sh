@@ -196,14 +196,13 @@ if ((stage <= 5 && stop_stage >= 5)); then
 fi
 
 if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
-  log "stage 6: decoding; blank penalty and scales of every method chosen on dev"
+  log "stage 6: decoding; what there is to choose is chosen on dev"
   by_decoder=(attention-decoder ctc-attention)
   [[ ! -d $exp/foundation ]] || by_decoder=(attention)
   gives "$exp" states || by_decoder=()
   chosen=()
   for method in $methods "${by_decoder[@]}"; do
-    [[ $method == nbest-oracle || $method == attention || $method == ctc-attention ]] ||
-      chosen+=("$method")
+    [[ $method == nbest-oracle || $method == ctc-attention ]] || chosen+=("$method")
   done
   [[ ${#chosen[@]} -eq 0 ]] || steps/tune_decoding.sh --methods "${chosen[*]}" --nj "$nj" --force "$force" \
     "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"

@@ -148,10 +148,14 @@ if ((stage <= 5 && stop_stage >= 5)); then
 fi
 
 if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
-  log "stage 6: decoding; blank penalty of 1best chosen on dev"
+  log "stage 6: decoding; what there is to choose is chosen on dev"
   by_decoder=ctc-attention
-  [[ ! -d $exp/foundation ]] || by_decoder=attention
-  steps/tune_decoding.sh --nj "$nj" --force "$force" \
+  tuned=("1best")
+  if [[ -d $exp/foundation ]]; then
+    by_decoder=attention
+    tuned+=(attention)
+  fi
+  steps/tune_decoding.sh --methods "${tuned[*]}" --nj "$nj" --force "$force" \
     "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
   for set in "${word_sets[@]}"; do
     for method in ctc-greedy-search ctc-decoding; do
@@ -161,8 +165,10 @@ if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
     steps/decode.sh --method 1best --beside "sources mixture" --nj "$nj" --force "$force" \
       --tuned "$exp/tuned_decoding.json" "$exp" "$lang" "$exp/$set/separated"
     if gives "$exp" states; then
+      tuned_by_decoder=$exp/tuned_decoding_$by_decoder.json
+      [[ -f $tuned_by_decoder ]] || tuned_by_decoder=
       steps/decode.sh --method "$by_decoder" --beside "sources mixture" --nj "$nj" \
-        --force "$force" "$exp" "$lang" "$exp/$set/separated"
+        --force "$force" --tuned "$tuned_by_decoder" "$exp" "$lang" "$exp/$set/separated"
     fi
   done
 fi

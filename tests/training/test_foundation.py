@@ -1,17 +1,24 @@
 """A recogniser with Whisper's own decoder: from its weights, through training, to words."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ume.dataset.mixtures import read_cuts
+from ume.decoding.attention import FoundationDecoder, padded
 from ume.decoding.decode import Config as DecodeConfig
 from ume.decoding.decode import main as decode
 from ume.decoding.lang import Config as LangConfig
 from ume.decoding.lang import main as prepare_lang
+from ume.decoding.shards import Shards
+from ume.decoding.tune import SHARES
+from ume.decoding.tune import Config as TuneConfig
+from ume.decoding.tune import main as tune
 from ume.errors import UmeError
 from ume.inference.infer import Config as InferConfig
 from ume.inference.infer import main as infer
@@ -88,6 +95,52 @@ def test_its_words_are_those_of_a_greedy_search_on_each_stream(
     assert json.loads((tmp_path / "words" / "attention.json").read_text()) == words
     with pytest.raises(UmeError, match="no decoder for --method ctc-attention: train with"):
         decode(replace(options, method="ctc-attention"))
+
+
+def test_its_weights_may_go_back_towards_those_it_began_from(
+    trained: Config, tmp_path: Path
+) -> None:
+    model, whisper = load_model(trained.exp), load_whisper()
+    model.asr.decoder.load_state_dict(
+        {name: value.flip(0) for name, value in whisper.decoder.items()}  # far from where it began
+    )
+    exp = tmp_path / "exp"
+    shutil.copytree(trained.exp, exp, ignore=shutil.ignore_patterns("*.pt", "model.safetensors"))
+    save_file(model.state_dict(), str(exp / "model.safetensors"))
+    cuts = f"{trained.data}/cuts_dev_max.jsonl.gz"
+    hyp = tmp_path / "hyp"
+    infer(InferConfig(str(exp), cuts, str(hyp)))
+    states = Shards(hyp / "states", model.encoder.width)
+    streams = {name: states[name] for name in list(states.frames)[:3]}
+    options = DecodeConfig(str(hyp), trained.lang, "attention", str(exp))
+    at_shares = FoundationDecoder(options, [0.0, 0.5, 1.0]).at_settings(streams)
+    memory, lens = padded(states, list(streams))
+    rules = replace(model.vocabulary.rules, no_speech_threshold=1.0)
+    for place, share in enumerate((0.0, 0.5, 1.0)):
+        model.asr.decoder.load_state_dict(
+            {name: v.flip(0) + share * (v - v.flip(0)) for name, v in whisper.decoder.items()}
+        )
+        texts = greedy_search(model.asr.decoder, memory, rules, lens)
+        expected = [model.vocabulary.text(text) for text in texts]
+        assert [at_shares[name][place] for name in streams] == expected
+        alone = FoundationDecoder(replace(options, pretrained_share=share))(streams)
+        assert list(alone.values()) == expected
+    assert any(texts[0] != texts[2] for texts in at_shares.values())
+
+
+def test_the_share_of_its_first_weights_is_chosen_on_dev(trained: Config, tmp_path: Path) -> None:
+    cuts = f"{trained.data}/cuts_dev_max.jsonl.gz"
+    infer(InferConfig(trained.exp, cuts, str(tmp_path)))
+    given = (str(tmp_path), cuts, trained.lang, str(tmp_path))
+    tune(TuneConfig(*given, methods=["attention"], model=trained.exp))
+    tuned = json.loads((tmp_path / "tuned_decoding_attention.json").read_text())
+    assert set(tuned["cpwer"]) == {f"{share:g}" for share in SHARES}
+    assert tuned["cpwer"][f"{tuned['pretrained_share']:g}"] == min(tuned["cpwer"].values())
+    assert "blank_penalty" not in tuned
+    chosen = str(tmp_path / "tuned_decoding_attention.json")
+    decode(DecodeConfig(str(tmp_path), trained.lang, "attention", trained.exp, tuned=chosen))
+    share = json.loads((tmp_path / "words" / "attention" / "1.json").read_text())
+    assert share["pretrained_share"] == tuned["pretrained_share"]
 
 
 def test_a_voice_alone_gives_what_whisper_gives_for_it_unpadded(trained: Config) -> None:

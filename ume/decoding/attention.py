@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Sequence
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 
 import torch
+import yaml
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -15,8 +16,10 @@ from ume.decoding.lattice import Labels
 from ume.decoding.nbest import Draw, Scales
 from ume.decoding.shards import Shards
 from ume.errors import UmeError
+from ume.files import existing
 from ume.losses.attention import text_loss
 from ume.nn.whisper_decoder import AttentionDecoder, greedy_search
+from ume.pretrained import read_decoder
 
 if TYPE_CHECKING:
     import k2
@@ -44,20 +47,48 @@ def load_decoder(config: Config) -> "UME":
 
 
 class FoundationDecoder:
-    """Streams to words by the pretrained decoder, greedily; CTC has no part in it."""
+    """Streams to words by the pretrained decoder, greedily; CTC has no part in it.
 
-    def __init__(self, config: Config) -> None:
+    Its weights lie between those that training has ended with and those that it began from, by each
+    of ``shares``, or ``config.pretrained_share`` (Wortsman et al. 2022, Robust fine-tuning of
+    zero-shot models): little text teaches it the task, and spoils what it knows.
+    """
+
+    def __init__(self, config: Config, shares: Optional[Sequence[float]] = None) -> None:
         model = load_decoder(config)
         assert model.asr.decoder is not None and model.vocabulary is not None
         self.decoder, self.vocabulary = model.asr.decoder, model.vocabulary
         # that probability has not been trained on, and says nothing any more
         self.rules = replace(self.vocabulary.rules, no_speech_threshold=1.0)
         self.states = Shards(Path(config.hyp) / "states", model.encoder.width)
+        self.shares = [config.pretrained_share] if shares is None else shares
+        self.trained = {name: value.clone() for name, value in self.decoder.state_dict().items()}
+        self.pretrained = self.trained
+        if any(self.shares):
+            assert config.model is not None
+            options = yaml.safe_load(
+                existing(Path(config.model) / "config.yaml", "ume train").read_text()
+            )
+            self.pretrained = read_decoder(self.decoder, options["encoder_weights"])[1]
 
     def __call__(self, streams: Dict[str, Tensor]) -> Dict[str, str]:
+        return {name: texts[0] for name, texts in self.at_settings(streams).items()}
+
+    def at_settings(self, streams: Dict[str, Tensor]) -> Dict[str, List[str]]:
+        """The words of each stream with every share."""
         memory, lens = padded(self.states, list(streams))
-        texts = greedy_search(self.decoder, memory, self.rules, lens)
-        return {name: self.vocabulary.text(text) for name, text in zip(streams, texts)}
+        words: Dict[str, List[str]] = {name: [] for name in streams}
+        for share in self.shares:
+            self.decoder.load_state_dict(
+                {
+                    name: torch.lerp(value, self.pretrained[name], share)
+                    for name, value in self.trained.items()
+                }
+            )
+            texts = greedy_search(self.decoder, memory, self.rules, lens)
+            for name, text in zip(streams, texts, strict=True):
+                words[name].append(self.vocabulary.text(text))
+        return words
 
 
 def token_decoder(config: Config) -> "tuple[AttentionDecoder, Shards]":

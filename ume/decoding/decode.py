@@ -20,7 +20,8 @@ Method = Literal[
     "ctc-attention",
     "attention",
 ]
-TUNED = ("blank_penalty", "lm_scale", "attention_scale")  # what `ume tune-decoding` chooses
+# what `ume tune-decoding` chooses
+TUNED = ("blank_penalty", "lm_scale", "attention_scale", "pretrained_share")
 
 
 @dataclass
@@ -68,6 +69,9 @@ class Config:
     """Factor on the 4-gram's scores (rescoring methods and attention-decoder)."""
     attention_scale: float = 1.0
     """Factor on the attention decoder's log-probability (attention-decoder only)."""
+    pretrained_share: float = 0.0
+    """Share of the weights that training began from, `encoder_weights` in the `config.yaml` of
+    `model`, in those of the foundation decoder; the rest is what it ended with (attention only)."""
     max_arcs: int = 10_000
     """Arcs of a lattice at most before paths are drawn from it or the 4-gram rescores it (all but
     1best); of a larger one the least probable go. A model that is unsure has hundreds of thousands
@@ -76,7 +80,7 @@ class Config:
     """Taken from blank's log-probability in every frame (nats). A model that is unsure prefers
     blank to any one token, so that words are lost: about 2 for poorly separated voices."""
     tuned: Optional[str] = None
-    """File of `ume tune-decoding`, whose blank penalty and scales are used instead."""
+    """File of `ume tune-decoding`, whose blank penalty, scales and share are used instead."""
     max_duration: float = 60.0
     """Seconds of speech in one batch."""
     beside: str = ""

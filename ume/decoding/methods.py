@@ -33,11 +33,15 @@ RESCORED = ("whole-lattice-rescoring", "attention-decoder")  # lattices, by the 
 
 
 def make_decoder(
-    config: Config, tokenizer: Tokenizer, scales: Optional[Sequence[Scales]] = None
+    config: Config,
+    tokenizer: Tokenizer,
+    scales: Optional[Sequence[Scales]] = None,
+    shares: Optional[Sequence[float]] = None,
 ) -> Decoder:
     """The decoder of ``config.method``.
 
-    ``scales`` are the settings of a method that has some; those of ``config`` if not given.
+    ``scales`` or ``shares`` are the settings of a method that has some; those of ``config`` if not
+    given.
     """
     if config.method == "ctc-greedy-search":
         return lambda streams: {
@@ -52,7 +56,7 @@ def make_decoder(
     if config.method == "attention":
         from ume.decoding.attention import FoundationDecoder
 
-        return FoundationDecoder(config)
+        return FoundationDecoder(config, shares)
     if config.method == "1best" and not has_k2():
         return kaldi_decoder(config)
     if not has_k2():

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Dict, List, Literal, NamedTuple, Optional
+from typing import Dict, List, Literal, NamedTuple, Optional, Sequence
 
 from meeteval.wer import combine_error_rates
 from meeteval.wer.wer.error_rate import ErrorRate
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import decode, streams
-from ume.decoding.lattice import LatticeDecoder
 from ume.decoding.methods import Decoder, make_decoder
 from ume.decoding.nbest import Scales
 from ume.decoding.reference import Texts, pair, read_references
@@ -23,6 +22,7 @@ from ume.orphans import workers
 from ume.threads import one_thread
 
 PENALTIES = (0.0, 1.0, 2.0, 3.0, 4.0)  # nats
+SHARES = (0.0, 0.25, 0.5, 0.75)
 SCALES = (1.0, 0.9, 1.1, 0.7, 1.3, 0.5, 1.5, 0.3, 1.7, 0.1, 2.0)  # of equals the first
 
 
@@ -35,6 +35,7 @@ Method = Literal[
     "nbest-rescoring",
     "whole-lattice-rescoring",
     "attention-decoder",
+    "attention",
 ]
 
 
@@ -51,10 +52,11 @@ class Config:
     out: str
     """Folder to write `tuned_decoding.json` to, for 1best, and `tuned_decoding_<method>.json`."""
     methods: List[Method] = field(default_factory=lambda: ["1best"])
-    """Methods of decoding; see `ume decode`. The penalty is chosen for all of them, the scale of
-    the 4-gram for those that rescore with it, and the attention decoder's for that one."""
+    """Methods of decoding; see `ume decode`. The penalty is chosen for all that hear CTC, the scale
+    of the 4-gram for those that rescore with it, the attention decoder's for that one, and for
+    attention the share of pretrained weights."""
     model: Optional[str] = None
-    """Experiment folder whose model has made the streams (attention-decoder only)."""
+    """Experiment folder whose model has made the streams (attention-decoder and attention only)."""
     recordings: int = 40
     """Recordings to decode, the first ones of the manifest."""
     num_jobs: int = 1
@@ -64,9 +66,10 @@ class Config:
 class Setting(NamedTuple):
     """What is chosen; None what the method does not have."""
 
-    blank_penalty: float
+    blank_penalty: Optional[float] = None
     lm_scale: Optional[float] = None
     attention_scale: Optional[float] = None
+    pretrained_share: Optional[float] = None
 
     def chosen(self) -> Dict[str, float]:
         """What the method has, by the names of the options of `ume decode`."""
@@ -82,8 +85,15 @@ def scales_of(method: str) -> List[Scales]:
     return []
 
 
+def penalties_of(method: str) -> Sequence[float]:
+    """The penalties to try; the foundation decoder does not hear CTC."""
+    return (0.0,) if method == "attention" else PENALTIES
+
+
 def settings_of(method: str, penalty: float) -> List[Setting]:
-    """All settings with one penalty, in the order of :func:`scales_of`."""
+    """All settings with one penalty, in the order of :func:`scales_of` or SHARES."""
+    if method == "attention":
+        return [Setting(pretrained_share=share) for share in SHARES]
     if method == "attention-decoder":
         return [Setting(penalty, *scales) for scales in scales_of(method)]
     return [Setting(penalty, scales.lm) for scales in scales_of(method)] or [Setting(penalty)]
@@ -91,8 +101,8 @@ def settings_of(method: str, penalty: float) -> List[Setting]:
 
 def texts_at_settings(decoder: Decoder, batch: Dict[str, Tensor]) -> Dict[str, List[str]]:
     """The texts of each stream, at every setting beside the penalty."""
-    if isinstance(decoder, LatticeDecoder):
-        return decoder.at_settings(batch)
+    if hasattr(decoder, "at_settings"):
+        return decoder.at_settings(batch)  # type: ignore[no-any-return]
     return {name: [text] for name, text in decoder(batch).items()}
 
 
@@ -135,7 +145,7 @@ def trials(
     if missing:
         raise UmeError(f"{hyp} has no {min(missing)}; run steps/infer.sh again")
     options = decode.Config(hyp, lang, method, model=model)
-    decoder = make_decoder(options, tokenizer, scales_of(method))
+    decoder = make_decoder(options, tokenizer, scales_of(method), SHARES)
     return Trials(options, references, shards, streams.by_length(shards, names), decoder)
 
 
@@ -148,7 +158,7 @@ def search(config: Config, method: Method, penalty: float) -> Dict[Setting, Erro
 def search_all(config: Config) -> Dict[Method, Dict[Setting, ErrorRate]]:
     """cpWER of every method at every setting, tried by ``num_jobs`` processes."""
     trials.cache_clear()  # of an earlier call: files may be others now
-    tasks = list(product([config], config.methods, PENALTIES))
+    tasks = [(config, m, penalty) for m in config.methods for penalty in penalties_of(m)]
     with one_thread():
         if config.num_jobs == 1:
             found = [search(*task) for task in tasks]
@@ -173,7 +183,7 @@ def error_rate(references: Texts, words: Dict[str, str]) -> ErrorRate:
 def main(config: Config) -> None:
     """Write the setting of lowest cpWER of every method.
 
-    Of equals that of the smallest penalty, and scales near 1.
+    Of equals that of the smallest penalty or share, and scales near 1.
     """
     existing(config.hyp, "steps/infer.sh")
     if config.num_jobs < 1:

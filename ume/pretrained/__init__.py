@@ -60,21 +60,33 @@ def initialise_decoder(decoder: AttentionDecoder, source: PathLike, folder: Path
     Raises:
         UmeError: unreadable weights, weights of another size, or no vocabulary beside them.
     """
+    path, state = read_decoder(decoder, source)
+    if isinstance(decoder, WhisperDecoder):
+        copy_vocabulary(path.parent, Path(folder))
+    else:
+        copy_owsm_vocabulary(path.parent, Path(folder))
+    decoder.load_state_dict(state)
+    return foundation_vocabulary(folder)
+
+
+def read_decoder(decoder: AttentionDecoder, source: PathLike) -> Tuple[Path, Dict[str, Tensor]]:
+    """The file of pretrained weights for ``decoder``, and the weights.
+
+    Raises:
+        UmeError: unreadable weights, or weights of another size.
+    """
     if isinstance(decoder, WhisperDecoder):
         whisper = load_whisper(source)
         path, state, sizes = whisper.path, whisper.decoder, str(whisper.size)
-        copy_vocabulary(path.parent, Path(folder))
     else:
         path, size, state = load_owsm_decoder(source)
         sizes = str(size)
-        copy_owsm_vocabulary(path.parent, Path(folder))
-    try:
-        decoder.load_state_dict(state)
-    except RuntimeError:
+    expected = {name: value.shape for name, value in decoder.state_dict().items()}
+    if expected != {name: value.shape for name, value in state.items()}:
         raise UmeError(
             f"the decoder in {path} is not the model's; make the encoder's config agree: {sizes}"
-        ) from None
-    return foundation_vocabulary(folder)
+        )
+    return path, state
 
 
 def foundation_vocabulary(folder: PathLike) -> Vocabulary:
