@@ -14,7 +14,16 @@ from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import lang as prepare_lang
 from ume.decoding.graph import has_k2
 from ume.decoding.streams import penalise_blank
-from ume.decoding.tune import PENALTIES, SCALES, Config, Setting, main, search, tuned_path
+from ume.decoding.tune import (
+    PENALTIES,
+    SCALES,
+    Config,
+    Setting,
+    error_rate,
+    main,
+    search,
+    tuned_path,
+)
 from ume.errors import UmeError
 from ume.files import read_json
 
@@ -72,6 +81,12 @@ def test_the_scale_of_the_grammar_is_chosen_with_the_penalty(
     best = f"{tuned['blank_penalty']:g} {tuned['lm_scale']:g}"
     assert tuned["cpwer"][best] == min(tuned["cpwer"].values()) < tuned["cpwer"]["0 1"]
     assert "attention_scale" not in tuned
+
+
+def test_words_are_counted_as_scoring_counts_them() -> None:
+    references = {"a_b": {"1": "WELL MISTER JONES", "2": "GOOD DAY"}}
+    rate = error_rate(references, {"a_b_1": "Good day!", "a_b_2": "Well, Mr. Smith."})
+    assert (rate.errors, rate.length) == (1, 5)
 
 
 @pytest.mark.parametrize("mixtures", [2], indirect=True)

@@ -10,6 +10,7 @@ from meeteval.wer import combine_error_rates
 from meeteval.wer.wer.error_rate import ErrorRate
 from torch import Tensor
 
+from ume.corpora.text import normalise
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import decode, streams
 from ume.decoding.methods import Decoder, make_decoder
@@ -172,12 +173,16 @@ def search_all(config: Config) -> Dict[Method, Dict[Setting, ErrorRate]]:
 
 
 def error_rate(references: Texts, words: Dict[str, str]) -> ErrorRate:
-    """cpWER of the words of streams, all recordings together."""
+    """cpWER of the words of streams, all recordings together, by the normaliser of scoring."""
     heard: Texts = {name: {} for name in references}
     for stream, text in words.items():
         recording, _, k = stream.rpartition("_")
-        heard[recording][k] = text
-    return combine_error_rates([pair(references[name], heard[name]) for name in references])
+        heard[recording][k] = normalise(text)
+    said = {
+        name: {speaker: normalise(text) for speaker, text in texts.items()}
+        for name, texts in references.items()
+    }
+    return combine_error_rates([pair(said[name], heard[name]) for name in references])
 
 
 def main(config: Config) -> None:
