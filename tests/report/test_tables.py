@@ -72,6 +72,16 @@ def test_protocol(line: str) -> None:
     assert line in protocol(scores()).splitlines()
 
 
+def test_what_was_chosen_of_a_method_is_named() -> None:
+    given = scores()
+    assert "pretrained" not in protocol(given)
+    given["hypothesis"]["pretrained_share"] = {"1best": 0.0, "attention": 0.5}
+    given["hypothesis"]["blank_penalty"] = {"1best": 2.0, "attention": 0.0}
+    lines = protocol(given).splitlines()
+    assert "- share of pretrained weights: attention 0.5" in lines
+    assert "- blank penalty (nats): 1best 2, attention 0" in lines
+
+
 def test_references_are_not_mixed_up() -> None:
     text = table(
         scores(

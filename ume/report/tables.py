@@ -196,16 +196,20 @@ def protocol(scores: Dict[str, Any]) -> str:
         "pauses filled up to, speech from (s)": " and ".join(
             _text(made.get(name, "-")) for name in ("min_silence", "min_speech")
         ),
-        "blank penalty (nats)": ", ".join(
-            f"{method} {penalty:g}" for method, penalty in made.get("blank_penalty", {}).items()
-        )
-        or "-",
+        "blank penalty (nats)": _by_method(made.get("blank_penalty", {})) or "-",
         "alignment of the heads": _text(made.get("alignment_rule", "-")),
     }
+    shares = {method: share for method, share in made.get("pretrained_share", {}).items() if share}
+    if shares:
+        stated["share of pretrained weights"] = _by_method(shares)
     if made.get("audio_seconds"):
         factor = made["cpu_seconds"] / made["audio_seconds"]
         stated["inference"] = f"{factor:.2f} CPU seconds per second of audio"
     return "\n".join(f"- {name}: {text}" for name, text in stated.items())
+
+
+def _by_method(settings: Dict[str, float]) -> str:
+    return ", ".join(f"{method} {value:g}" for method, value in settings.items())
 
 
 def _text(value: Any) -> str:

@@ -73,16 +73,12 @@ class Hypothesis:
         files = sorted((self.path / "words").glob("*.json"))
         return {file.stem: self._read_words(file) for file in files}
 
-    def blank_penalties(self) -> Dict[str, float]:
-        """Decoding method -> its penalty (nats), of every ``words/<method>/1.json``."""
+    def decoding(self, setting: str) -> Dict[str, float]:
+        """Decoding method -> its ``setting``, of every ``words/<method>/1.json`` that has it."""
         shares = {
             file.parent.name: read_json(file) for file in sorted(self.path.glob("words/*/1.json"))
         }
-        return {
-            method: share["blank_penalty"]
-            for method, share in shares.items()
-            if "blank_penalty" in share
-        }
+        return {method: share[setting] for method, share in shares.items() if setting in share}
 
     def _read_words(self, file: Path) -> Texts:
         texts: Texts = {}

@@ -123,7 +123,7 @@ def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
         },
         "hypothesis": {
             **{key: hypothesis.meta[key] for key in META if key in hypothesis.meta},
-            "blank_penalty": hypothesis.blank_penalties(),
+            **{name: hypothesis.decoding(name) for name in ("blank_penalty", "pretrained_share")},
         },
         "metrics": metrics(recordings),
         "bins": bins(recordings),
