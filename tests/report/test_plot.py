@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+import soundfile
 
 from tests.scoring.synthetic import Material, make_test_set
 from ume.__main__ import main as ume
@@ -48,6 +49,20 @@ def test_example_is_in_the_order_of_the_reference(material: Material) -> None:
     assert example.streams == ("2", "1")
     assert np.array_equal(example.voices[0], material.mixtures[1].voices[1])
     assert 7 < example.si_sdri < 10 and 0 < example.der < 30
+
+
+def test_a_stream_of_nobody_is_not_drawn(material: Material) -> None:
+    hyp = material.hyp / "separated"
+    meta = json.loads((hyp / "meta.json").read_text())
+    (hyp / "meta.json").write_text(json.dumps({**meta, "num_speakers": 3}))
+    for recording in meta["recordings"]:
+        second = hyp / "audio" / f"{recording}_2.flac"
+        noise = 0.01 * np.random.default_rng(0).standard_normal(soundfile.info(second).frames)
+        soundfile.write(second.with_name(f"{recording}_3.flac"), noise, 16000)
+    exp = material.hyp.parent
+    example = load_example(Config(str(exp), str(material.cuts), recording="mix-001"), exp)
+    assert example.streams == ("2", "1") and len(example.voices) == 2
+    assert 7 < example.si_sdri < 10
 
 
 def test_training_alone(tmp_path: Path) -> None:

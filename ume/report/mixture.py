@@ -14,7 +14,7 @@ from ume.report.style import GREY, colour, figure
 from ume.scoring.diarization import Speech, score_diarization
 from ume.scoring.hypothesis import Hypothesis
 from ume.scoring.reference import Reference
-from ume.scoring.separation import score_separation
+from ume.scoring.separation import score_separation, with_nobody
 
 WINDOW, SHIFT = 512, 128  # samples of the spectrograms
 RANGE_DB = 70.0  # below the loudest point of the picture
@@ -40,8 +40,11 @@ class Example:
         rate = reference.rate
         truth = load_example(cut, rate=rate)
         voices = hypothesis.audio(reference.id, reference.num_samples, rate)
-        score = score_separation(voices, truth.sources, truth.audio, reference.activity(), rate)
-        order = list(score.permutation)
+        sources, active = (
+            with_nobody(len(voices), each) for each in (truth.sources, reference.activity())
+        )
+        score = score_separation(voices, sources, truth.audio, active, rate)
+        order = list(score.permutation[: len(truth.sources)])
         found = hypothesis.speech()[reference.id]
         errors = score_diarization(reference.speech, found, reference.duration, collar=0.0)
         return cls(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-import numpy as np
 from lhotse.cut import Cut
 
 from ume.corpora.text import normalise
@@ -21,7 +20,7 @@ from ume.scoring.diarization import (
 from ume.scoring.hypothesis import Hypothesis
 from ume.scoring.quality import UNITS
 from ume.scoring.reference import Reference, activity
-from ume.scoring.separation import gate, labels_agree, score_separation
+from ume.scoring.separation import gate, labels_agree, score_separation, with_nobody
 from ume.scoring.timed import Utterance, tcp_errors, timed
 from ume.scoring.words import Transcript, permutation_errors, score_words
 
@@ -169,8 +168,7 @@ def _separation(reference: Reference, truth: Example, task: Task) -> Dict[Figure
     rate = reference.rate
     estimates = task.hypothesis.audio(reference.id, reference.num_samples, rate)
     # streams that nobody is left for are given silence to answer for, which is not scored
-    missing = ((0, len(estimates) - len(sources)), (0, 0))
-    padded, padded_active = np.pad(sources, missing), np.pad(active, missing)
+    padded, padded_active = (with_nobody(len(estimates), each) for each in (sources, active))
     separated = score_separation(estimates, padded, mixture, padded_active, rate, task.metrics)
     gated = score_separation(gate(mixture, active), sources, mixture, active, rate)
     results: Dict[Figure, Ratio] = {

@@ -72,6 +72,16 @@ def score_separation(
     return SeparationScore(averages, tuple(perm[0].tolist()))
 
 
+def with_nobody(count: int, signals: np.ndarray) -> np.ndarray:
+    """``signals`` (S, T) with silence added up to ``count``: what is true of streams that nobody
+    is left for.
+
+    >>> with_nobody(3, np.ones((2, 4))).sum(axis=1).tolist()
+    [4.0, 4.0, 0.0]
+    """
+    return np.pad(signals, ((0, count - len(signals)), (0, 0)))
+
+
 def gate(mixture: np.ndarray, activity: np.ndarray) -> np.ndarray:
     """The gate-only control: the mixture wherever a source speaks, ``(T,), (S, T) -> (S, T)``."""
     return mixture[None] * activity
