@@ -162,7 +162,7 @@ def turns_of_two(first: int, second: int) -> Example:
 def test_voices_of_conversations_are_told_by_the_frames_in_which_they_are_alone() -> None:
     data = given(collate([turns_of_two(0, 1), turns_of_two(3, 2), clip(1, 1, 0.8)]))
     stage = stage_of("speakers", model())
-    losses = learn(stage, data, 80)
+    losses = learn(stage, data, 120)
     assert losses["arcface"] < 0.1 < losses["before"]
     mask = torch.ones(3, 75, dtype=torch.bool)
     clips, speakers, alone = voices_alone(data.batch.activity, mask, data.speakers >= 0)
