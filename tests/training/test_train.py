@@ -224,7 +224,8 @@ def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_p
     best = sorted(values, key=lambda step: (-values[step], step))[:3]
     kept = {path.name: path for path in tmp_path.glob("best-valid-*.pt")}
     assert set(kept) == {f"best-valid-si_sdri-{step}.pt" for step in best}
-    assert read_json(tmp_path / "train.json")["steps"] == len(values) < 60
+    record = read_json(tmp_path / "train.json")
+    assert record["steps"] == len(values) < 60 and record["best_valid_si_sdri"] == values[best[0]]
     assert all(values[best[0]] >= value for value in list(values.values())[-4:])
     name = "separation.masker.output.bias"
     parts = [load_checkpoint(path)["model"][name] for path in kept.values()]

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Generic, Iterator, List, Protocol, Tuple, TypeVar
+from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Protocol, Tuple, TypeVar
 
 import torch
 import yaml
@@ -182,6 +182,11 @@ def best_name(config: RunConfig, step: int) -> str:
     return f"best-valid-{config.best_by}" + f"-{step}" * (config.keep_best > 1) + ".pt"
 
 
+def cost_sign(config: RunConfig) -> float:
+    """What makes a figure of ``best_by`` one whose lowest value is the best."""
+    return -1.0 if config.best_by in HIGHER_IS_BETTER else 1.0
+
+
 class Trainer:
     """One training run; its state is what a checkpoint holds."""
 
@@ -266,7 +271,7 @@ class Trainer:
         if name not in scores:
             known = ", ".join(key.split("/")[1] for key in scores if key != "valid/one_label")
             raise UmeError(f"--best_by {self.config.best_by}: validation gives {known}")
-        cost = -scores[name] if self.config.best_by in HIGHER_IS_BETTER else scores[name]
+        cost = cost_sign(self.config) * scores[name]
         rank = sum(before <= cost for before, _ in self.best)
         self.stale = 0 if rank == 0 else self.stale + 1
         if rank >= self.config.keep_best:
@@ -277,6 +282,10 @@ class Trainer:
         self.save(best_name(self.config, self.step))
         for _, step in dropped if self.processes.first and self.config.keep_best > 1 else []:
             (self.folder / best_name(self.config, round(step))).unlink(missing_ok=True)
+
+    def best_score(self) -> Optional[float]:
+        """What the best model scored in ``best_by``, if there was a validation."""
+        return cost_sign(self.config) * self.best[0][0] if self.best else None
 
     def drop_old(self) -> None:
         """Delete the oldest checkpoints, but not the one that averaging starts from."""
@@ -508,6 +517,6 @@ def run(
             "skipped_steps": trainer.skipped,
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
             **trainer.task.record(),
-            f"best_valid_{config.best_by}": trainer.best[0][0] if trainer.best else None,
+            f"best_valid_{config.best_by}": trainer.best_score(),
         },
     )
