@@ -24,7 +24,7 @@ from ume.nn.slots import Slots
 from ume.nn.vit import ViTSize
 from ume.report import echo as report
 from ume.scoring.measure_echo import Config, main
-from ume.scoring.measure_slots import Conversations, slot_measures
+from ume.scoring.measure_slots import Conversations, choose_existence, slot_measures
 from ume.scoring.measure_utterances import chosen_from, gap
 from ume.scoring.probes import (
     Drawn,
@@ -119,6 +119,16 @@ class Letters:
         return [int(letter) for letter in text]
 
 
+def speech(k: int, count: int) -> Example:
+    """A second of noise of ``count`` voices, whose levels change; the first begins late."""
+    sources = (torch.randn(count, 16000) * torch.rand(count, 50).repeat_interleave(320, 1)).numpy()
+    active = np.ones((50, count), dtype=bool)
+    active[: 5 * k, 0] = False
+    names = [f"{k}-{s}" for s in range(count)]
+    texts = ["12", "21", None][:count]
+    return Example(str(k), sources.sum(0), sources, active, texts, names)
+
+
 class Oracle:
     """An Echo whose latents are its audio's level, and whose slots are the sources."""
 
@@ -151,18 +161,7 @@ class Oracle:
 @pytest.mark.parametrize("right", [True, False])
 def test_slots_that_are_the_sources_are_right_in_everything(right: bool) -> None:
     torch.manual_seed(0)
-    examples = []
-    for k in range(6):
-        count = 1 + k % 3
-        sources = (
-            torch.randn(count, 16000) * torch.rand(count, 50).repeat_interleave(320, 1)
-        ).numpy()
-        active = np.ones((50, count), dtype=bool)
-        active[: 5 * k, 0] = False
-        names = [f"{k}-{s}" for s in range(count)]
-        texts = ["12", "21", None][:count]
-        examples.append(Example(str(k), sources.sum(0), sources, active, texts, names))
-    batch = collate(examples, 3)
+    batch = collate([speech(k, 1 + k % 3) for k in range(6)], 3)
     found = Conversations(Oracle(batch, right), Letters(), torch.zeros(2))  # type: ignore[arg-type]
     found.add(batch)
     assert found.groups == [
@@ -197,6 +196,21 @@ def test_slots_that_are_the_sources_are_right_in_everything(right: bool) -> None
         assert (shares[:, 3] == 100).all()
         assert separated.value < 100 and latent.value < 20
         assert measures["predicted K"].value == 3.0
+
+
+def test_live_is_what_makes_most_windows_right() -> None:
+    class Sure(Oracle):
+        """Slots of speakers have 3, others 1, but for one window in which nobody has 5."""
+
+        def route(self, latents, mask):
+            slots = super().route(latents, mask)
+            exists = (slots.existence > 0).float()
+            exists[0] = 2 - exists[0]
+            return slots._replace(existence=1 + 2 * exists)
+
+    batch = collate([speech(k, 1 + k % 2) for k in range(6)], 2)
+    found = choose_existence(Sure(batch, True), [batch])  # type: ignore[arg-type]
+    assert 1 <= found < 3
 
 
 @pytest.fixture(scope="module")

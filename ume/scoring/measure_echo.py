@@ -2,19 +2,20 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
 import torch
 from lhotse.cut import MonoCut
 from tqdm import tqdm
 
+from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import MixtureDataset, load, make_eval_loader
 from ume.dataset.mixtures import read_cuts
 from ume.dataset.tokenizer import Tokenizer
 from ume.dataset.utterances import utterance_cuts
 from ume.files import existing, read_json, sha256, write_json
 from ume.models.files import load_echo
-from ume.scoring.measure_slots import Conversations, slot_measures
+from ume.scoring.measure_slots import Conversations, choose_existence, slot_measures
 from ume.scoring.measure_utterances import Utterances
 from ume.training.data import cuts_path
 
@@ -35,6 +36,8 @@ class Config:
     """Mixture folder, for what is measured on slots; its cuts of `mode`."""
     part: str = "test"
     """Part of both."""
+    chosen_on: str = "dev"
+    """Part of `mixtures` on which is chosen from which existence on a slot is live."""
     mode: str = "part"
     """Mixture mode."""
     alignment: Optional[str] = None
@@ -64,15 +67,17 @@ def main(config: Config) -> None:
         heard.add(batch)
     measures = heard.measures()
     if config.mixtures is not None and "slots" in echo.config.stages:
-        mixtures = read_cuts(cuts_path(config.mixtures, config.part, config.mode))
+        number = echo.config.slots.num_slots
+        known = [
+            batch
+            for seed in range(config.seeds)
+            for batch in windows(config, config.chosen_on, number, seed)
+        ]
+        threshold = choose_existence(echo, known)
         seeds = []
         for seed in range(config.seeds):
-            dataset = MixtureDataset(mixtures, config.window, seed)
-            dataset.num_speakers = echo.config.slots.num_slots
-            found = Conversations(echo, tokenizer, heard.centre())
-            indices = range(len(mixtures))
-            order = [(0, list(indices[k : k + BATCH])) for k in indices[::BATCH]]
-            for batch in tqdm(load(dataset, order, 0), desc="windows", total=len(order)):
+            found = Conversations(echo, tokenizer, heard.centre(), threshold)
+            for batch in windows(config, config.part, number, seed):
                 found.add(batch)
             seeds.append(found)
         measures += slot_measures(seeds, config.window)
@@ -86,6 +91,17 @@ def main(config: Config) -> None:
         "seeds": config.seeds,
         "measures": [asdict(measure) for measure in measures],
     })  # fmt: skip
+
+
+def windows(config: Config, part: str, num_speakers: int, seed: int) -> Iterator[MixtureBatch]:
+    """A window of every mixture of ``part``, where ``seed`` says."""
+    assert config.mixtures is not None
+    mixtures = read_cuts(cuts_path(config.mixtures, part, config.mode))
+    dataset = MixtureDataset(mixtures, config.window, seed)
+    dataset.num_speakers = num_speakers
+    indices = range(len(mixtures))
+    order = [(0, list(indices[k : k + BATCH])) for k in indices[::BATCH]]
+    yield from tqdm(load(dataset, order, 0), desc=f"windows of {part}", total=len(order))
 
 
 def session_of(cut: MonoCut) -> str:
