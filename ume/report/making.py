@@ -1,6 +1,7 @@
 """How an experiment was made: command, code, configuration, machine, time, size."""
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -11,8 +12,8 @@ from ume.files import read_json
 def making(exp: Path, root: Optional[Path] = None) -> str:
     """A Markdown list of everything that the experiment folder says about its making.
 
-    Its command has paths from ``root`` on, or from the working directory: where somebody's folders
-    are is nobody's business.
+    Its command has paths from ``root`` on, or from the working directory, or from the recipes'
+    folder: where somebody's folders are is nobody's business.
     """
     lines = [f"- {name}: {text}" for name, text in _facts(exp, root)]
     times = _times(exp)
@@ -27,6 +28,7 @@ def _facts(exp: Path, root: Optional[Path]) -> Iterator[Tuple[str, str]]:
         text = command.read_text().replace(f"{Path.cwd()}/", "")
         if root is not None:
             text = text.replace(f"{root}/", "")
+        text = re.sub(r"/\S*/egs/", "egs/", text)
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         yield "command", "; ".join(f"`{line}`" for line in lines)
     config = exp / "config.yaml"
