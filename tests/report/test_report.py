@@ -90,9 +90,11 @@ def test_plots_are_linked(exp: Path, tmp_path: Path) -> None:
 def test_where_somebodys_folders_are_is_not_told(tmp_path: Path) -> None:
     exp = tmp_path / "exp" / "echo"
     exp.mkdir(parents=True)
-    command = f"ume train --config /home/me/egs/voxceleb2/conf/a.yaml --exp {exp}"
+    recipe = "/home/me/egs/voxceleb2"
+    command = f"ume train --config {recipe}/a.yaml,{recipe}/b.yaml --exp {exp}"
     (exp / "command.sh").write_text(f"{command} --data {Path.cwd()}/data\n")
-    told = "`ume train --config egs/voxceleb2/conf/a.yaml --exp exp/echo --data data`"
+    files = "egs/voxceleb2/a.yaml,egs/voxceleb2/b.yaml"
+    told = f"`ume train --config {files} --exp exp/echo --data data`"
     assert told in making(exp, tmp_path)
 
 

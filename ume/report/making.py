@@ -28,7 +28,7 @@ def _facts(exp: Path, root: Optional[Path]) -> Iterator[Tuple[str, str]]:
         text = command.read_text().replace(f"{Path.cwd()}/", "")
         if root is not None:
             text = text.replace(f"{root}/", "")
-        text = re.sub(r"/\S*/egs/", "egs/", text)
+        text = re.sub(r"/[^\s,]*/egs/", "egs/", text)
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         yield "command", "; ".join(f"`{line}`" for line in lines)
     config = exp / "config.yaml"

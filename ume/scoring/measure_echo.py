@@ -1,6 +1,7 @@
 """Measure a stage of Echo: probes, token errors, slots, each beside chance (docs/echo.md)."""
 
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Iterator, Optional
 
@@ -68,12 +69,8 @@ def main(config: Config) -> None:
     measures = heard.measures()
     if config.mixtures is not None and "slots" in echo.config.stages:
         number = echo.config.slots.num_slots
-        known = [
-            batch
-            for seed in range(config.seeds)
-            for batch in windows(config, config.chosen_on, number, seed)
-        ]
-        threshold = choose_existence(echo, known)
+        known = (windows(config, config.chosen_on, number, seed) for seed in range(config.seeds))
+        threshold = choose_existence(echo, chain.from_iterable(known))
         seeds = []
         for seed in range(config.seeds):
             found = Conversations(echo, tokenizer, heard.centre(), threshold)
