@@ -36,9 +36,7 @@ class Config:
     mixtures: Optional[str] = None
     """Mixture folder, for what is measured on slots; its cuts of `mode`."""
     part: str = "test"
-    """Part of both."""
-    chosen_on: str = "dev"
-    """Part of `mixtures` on which is chosen from which existence on a slot is live."""
+    """Part of both; from which existence on a slot is live is chosen on the mixtures' part dev."""
     mode: str = "part"
     """Mixture mode."""
     alignment: Optional[str] = None
@@ -69,7 +67,7 @@ def main(config: Config) -> None:
     measures = heard.measures()
     if config.mixtures is not None and "slots" in echo.config.stages:
         number = echo.config.slots.num_slots
-        known = (windows(config, config.chosen_on, number, seed) for seed in range(config.seeds))
+        known = (windows(config, "dev", number, seed) for seed in range(config.seeds))
         threshold = choose_existence(echo, chain.from_iterable(known))
         seeds = []
         for seed in range(config.seeds):
