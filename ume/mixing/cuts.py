@@ -21,6 +21,7 @@ from ume.activity import (
 from ume.mixing.metadata import Mixture
 
 MODES = ("max", "min", "part")
+SLACK = 1e-6  # seconds: sums of times are rounded
 
 
 def mixture_cut(
@@ -66,7 +67,9 @@ def source_cut(
     Words that are cut are taken out: the text becomes None unless all speech is inside.
     """
     speech = speech_segments(supervision)
-    whole = not speech or (start <= speech[0][0] and speech[-1][1] <= start + duration)
+    whole = not speech or (
+        start - SLACK <= speech[0][0] and speech[-1][1] <= start + duration + SLACK
+    )
     inside = supervision.with_offset(-start).trim(end=duration)
     items = [item for item in inside.alignment["speech"] if item.duration > 0]
     return MonoCut(
