@@ -1,5 +1,6 @@
 """Echo over recordings: windows, people across windows, stitching; the folder by any jobs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from ume.inference.routing import (
     hear,
     link,
     ramp,
+    shares,
     stitch,
     voices,
     window_starts,
@@ -108,14 +110,46 @@ def test_who_speaks_most_stays_and_a_known_count_is_kept() -> None:
     np.testing.assert_array_equal(posteriors(recording, known, SLOTS) > 0.5, truth)
 
 
-def test_two_slots_of_one_window_are_never_one_person() -> None:
-    truth = np.ones((100, 2), dtype=bool)
-    recording = heard(truth, 1)
+def alike(recording: Heard) -> Heard:
+    """All slots sound the same."""
     same = np.broadcast_to(recording.embeddings[:1, :1], recording.embeddings.shape).copy()
-    twins = Heard(**{**vars(recording), "embeddings": same})
-    people = link(twins, Rule(), SLOTS)
-    for row in people:
+    return replace(recording, embeddings=same)
+
+
+def test_slots_that_speak_at_once_are_two_people_however_alike() -> None:
+    twins = alike(heard(np.ones((100, 2), dtype=bool), 1))
+    for row in link(twins, Rule(apart=2.0), SLOTS):
         assert sorted(row[row >= 0].tolist()) == [0, 1]
+    assert link(twins, Rule(apart=0.5), SLOTS).max() == 0
+
+
+def test_alike_slots_that_take_turns_are_one_person() -> None:
+    truth = np.zeros((100, 2), dtype=bool)
+    truth[:45, 0] = truth[45:, 1] = True
+    recording = alike(heard(truth, 1))
+    people = link(recording, Rule(apart=2.0), SLOTS)
+    assert people.max() == 0 and ((people == 0).sum(axis=1) == 2).any()
+    found = posteriors(recording, people, SLOTS)
+    np.testing.assert_allclose(found[:, 0], 1, atol=1e-5)
+    pieces = torch.cat(recording.latents).numpy()  # of each slot 1 or 2, all the time
+    own = shares(recording.activity, people)[..., None] * pieces
+    latents = stitch(own, recording.starts, people, 100, present=True)
+    np.testing.assert_allclose(latents[0, :, 0], np.where(truth[:, 0], 1, 2), atol=1e-5)
+    voices = stitch(pieces, recording.starts, people, 100)  # masks of both are his
+    assert voices.shape == (1, 100, 2) and voices.max() == 3
+
+
+def test_shares_of_the_slots_of_one_person_add_up() -> None:
+    rng = np.random.default_rng(0)
+    activity = rng.uniform(size=(2, 7, 4))
+    people = np.array([[0, 1, 0, -1], [-1, 0, 1, 2]])
+    found = shares(activity, people)  # (W, K, F)
+    np.testing.assert_allclose(found[0, 0] + found[0, 2], 1)
+    np.testing.assert_allclose(
+        found[0, 0] / found[0, 2], activity[0, :, 0] / activity[0, :, 2], 1e-4
+    )
+    np.testing.assert_array_equal(found[0, 1], 1)
+    np.testing.assert_array_equal(found[1, 1:], 1)
 
 
 def test_silence_is_nobodys() -> None:

@@ -19,7 +19,6 @@ from ume.nn import lengths
 
 TOGETHER = 8  # windows in a batch, whatever else there is: so results do not depend on it
 ALONE = 25  # frames in which a voice must speak alone for its embedding to be of those only
-APART = 2.0  # cosine distance added between two slots of one window: they are two people
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,10 @@ class Rule:
     existence: float = 0.5
     """Probability above which a slot is somebody's."""
     linking: float = 0.5
-    """Cosine distance up to which (on average) voices of windows are one person's."""
+    """Cosine distance up to which (on average) slots are one person's."""
+    apart: float = 1.0
+    """Distance added between two slots of one window if they always speak at once, which nobody
+    does with himself; of it the share of the shorter one's speech in which both speak."""
 
 
 def window_starts(frames: int, window: int, hop: int) -> List[int]:
@@ -124,10 +126,10 @@ def alone(activity: Tensor) -> Tensor:
 def link(heard: Heard, rule: Rule, most: int, count: Optional[int] = None) -> np.ndarray:
     """The person (W, K) of each slot, from 0; -1 of slots that are nobody's.
 
-    Live slots are clustered by their embeddings (average linkage, slots of one window kept
-    apart); the ``most`` people who speak most stay. Then the slots of each window are matched anew
-    with the people's mean embeddings, at most one slot for one. ``count`` is the number of people,
-    where it is known.
+    Live slots are clustered by their embeddings (average linkage); the ``most`` people who speak
+    most stay. What is one person's in a window, be it of several slots, is then matched anew with
+    the people's mean embeddings, at most one for one. ``count`` is the number of people, where it
+    is known.
     """
     said = heard.activity.sum(axis=1)  # (W, K), frames
     live = (heard.existence > rule.existence) & (said >= 1)
@@ -135,32 +137,49 @@ def link(heard: Heard, rule: Rule, most: int, count: Optional[int] = None) -> np
     places = np.argwhere(live)  # (L, 2)
     if not len(places):
         return people
-    vectors, weight = heard.embeddings[live], said[live]  # (L, E), (L,)
-    labels = cluster(vectors, places[:, 0], rule.linking, count)
+    vectors, weight = said[live][:, None] * heard.embeddings[live], said[live]  # (L, E), (L,)
+    labels = cluster(heard, rule, places, count)
     spoken = np.bincount(labels, weights=weight)
     kept = np.argsort(-spoken, kind="stable")[: min(most, count or most)]
-    centres = np.stack([weight[labels == k] @ vectors[labels == k] for k in kept])  # (G, E)
-    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
+    centres = means(vectors, labels, kept)  # (G, E)
     for window in np.unique(places[:, 0]):
-        slots = places[places[:, 0] == window, 1]
-        likeness = heard.embeddings[window, slots] @ centres.T
-        rows, columns = linear_sum_assignment(-likeness)
-        people[window, slots[rows]] = columns
+        here = places[:, 0] == window
+        slots, own = places[here, 1], labels[here]
+        found = np.unique(own)
+        rows, columns = linear_sum_assignment(-means(vectors[here], own, found) @ centres.T)
+        for label, person in zip(found[rows], columns):
+            people[window, slots[own == label]] = person
     return renumbered(people, heard)
 
 
-def cluster(
-    vectors: np.ndarray, windows: np.ndarray, threshold: float, count: Optional[int]
-) -> np.ndarray:
-    """Labels (L,) from 0 of ``vectors`` (L, E) of ``windows`` (L,)."""
-    if len(vectors) == 1:
+def means(vectors: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Mean directions (M, E) of ``vectors`` (L, E), by the ``wanted`` (M,) of ``labels`` (L,)."""
+    sums = (labels == wanted[:, None]) @ vectors
+    return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
+
+
+def cluster(heard: Heard, rule: Rule, places: np.ndarray, count: Optional[int]) -> np.ndarray:
+    """Labels (L,) from 0 of the slots at ``places`` (L, 2): windows, slots."""
+    if len(places) == 1:
         return np.zeros(1, dtype=int)
-    apart = 1 - vectors @ vectors.T + APART * (windows[:, None] == windows)
+    windows, slots = places.T
+    vectors = heard.embeddings[windows, slots]  # (L, E)
+    apart = 1 - vectors @ vectors.T
+    for window in np.unique(windows):
+        here = np.flatnonzero(windows == window)
+        apart[np.ix_(here, here)] += rule.apart * at_once(heard.activity[window][:, slots[here]])
     np.fill_diagonal(apart, 0)
     tree = linkage(squareform(np.clip(apart, 0, None), checks=False), "average")
     if count is not None:
         return fcluster(tree, count, "maxclust") - 1
-    return fcluster(tree, threshold, "distance") - 1
+    return fcluster(tree, rule.linking, "distance") - 1
+
+
+def at_once(activity: np.ndarray) -> np.ndarray:
+    """Share (S, S) of the shorter one's speech in which both speak, of ``activity`` (F, S)."""
+    both = np.minimum(activity[:, :, None], activity[:, None]).sum(axis=0)
+    said = activity.sum(axis=0)
+    return both / np.minimum(said[:, None], said)
 
 
 def renumbered(people: np.ndarray, heard: Heard) -> np.ndarray:
@@ -173,6 +192,16 @@ def renumbered(people: np.ndarray, heard: Heard) -> np.ndarray:
     order = {person: k for k, person in enumerate(sorted(first, key=lambda p: (first[p], p)))}
     order[-1] = -1
     return np.vectorize(order.__getitem__, otypes=[int])(people)
+
+
+def shares(activity: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """What share each slot has in its person, frame by frame (W, K, F): all, if it is the only one.
+
+    ``activity`` (W, F, K) decides among several slots of ``people`` (W, K).
+    """
+    same = (people[:, :, None] == people[:, None]).astype(activity.dtype)  # (W, K, K)
+    active = activity.transpose(0, 2, 1) + 1e-6
+    return active / (same @ active)
 
 
 def ramp(length: int) -> np.ndarray:
@@ -191,19 +220,22 @@ def stitch(
     """Of each person (G, N, ...) what the windows say, cross-faded; zero where they do not.
 
     ``pieces`` (K, F, ...) are the slots' of each window, ``starts`` (W,) in the unit of F,
-    ``total`` is N. Where a person is missing from one of two windows, what the other says fades
-    out; but if ``present``, only windows that have the person count.
+    ``total`` is N. Slots of one window that are one person's are added. Where a person is missing
+    from one of two windows, what the other says fades out; but if ``present``, only windows that
+    have the person count.
     """
     made, covered = np.zeros(0), np.zeros(0)
+    names = np.arange(people.max() + 1)
     for start, own, piece in zip(starts, people, pieces):
         length = min(piece.shape[1], total - start)
         weight = ramp(piece.shape[1])[:length].reshape(-1, *[1] * (piece.ndim - 2))
         if not made.size:
-            made = np.zeros((people.max() + 1, total, *piece.shape[2:]), dtype=np.float32)
+            made = np.zeros((len(names), total, *piece.shape[2:]), dtype=np.float32)
             covered = np.zeros((*made.shape[:2], *weight.shape[1:]), dtype=np.float32)
-        slots = np.flatnonzero(own >= 0)
+        member = own == names[:, None]  # (G, K)
         stretch = slice(start, start + length)
-        made[own[slots], stretch] += weight * piece[slots, :length]
-        covered[own[slots] if present else slice(None), stretch] += weight
+        for person in np.flatnonzero(member.any(axis=1)):
+            made[person, stretch] += weight * piece[member[person], :length].sum(axis=0)
+        covered[member.any(axis=1) if present else slice(None), stretch] += weight
     made /= np.maximum(covered, 1e-9)
     return made

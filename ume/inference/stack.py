@@ -20,7 +20,7 @@ from ume.dataset.mixtures import load_example, read_cuts
 from ume.dataset.tokenizer import Tokenizer
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
-from ume.inference.routing import Heard, Rule, hear, link, stitch, voices
+from ume.inference.routing import Heard, Rule, hear, link, shares, stitch, voices
 from ume.inference.shard import Shard, reduced, write_voices
 from ume.mixing.cuts import utterances
 from ume.models.echo import Echo
@@ -107,13 +107,14 @@ def load_with(folder: str, stages: Sequence[str]) -> Echo:
 def read_rule(path: str) -> Rule:
     """What ``ume tune-stack`` has chosen."""
     chosen = read_json(existing(path, "ume tune-stack"))
-    return Rule(chosen["existence"], chosen["linking"])
+    return Rule(chosen["existence"], chosen["linking"], chosen["apart"])
 
 
 def posteriors(heard: Heard, people: np.ndarray, most: int) -> np.ndarray:
     """Speech of each of ``most`` people (N, G), zero of those that there are not."""
     frames = num_frames(heard.num_samples)
-    made = stitch(heard.activity.transpose(0, 2, 1), heard.starts, people, frames)  # (G, N)
+    active = heard.activity.transpose(0, 2, 1) * shares(heard.activity, people)  # (W, K, F)
+    made = stitch(active, heard.starts, people, frames)  # (G, N)
     return padded(made, most).T
 
 
@@ -126,8 +127,9 @@ def keep_latents(
     The latents of ``heard`` are used up.
     """
     windows = (window.numpy() for _ in range(len(heard.latents)) for window in heard.latents.pop(0))
+    own = shares(heard.activity, people)[..., None].astype(np.float32)  # (W, K, F, 1)
     frames = num_frames(heard.num_samples)
-    made = stitch(windows, heard.starts, people, frames, present=True)  # (G, N, D)
+    made = stitch(map(np.multiply, own, windows), heard.starts, people, frames, present=True)
     for k, stream in enumerate(padded(made, most), start=1):
         latents = torch.from_numpy(stream)
         shard.latents[f"{name}_{k}"] = reduced(latents, True)

@@ -1,6 +1,7 @@
 """Choose on dev which slots are somebody's, and which of different windows are one person's."""
 
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
@@ -17,8 +18,9 @@ from ume.metrics.frame_der import frame_der
 from ume.metrics.results import DiarizationErrors
 from ume.mixing.cuts import activity_frames
 
-EXISTENCE = (0.1, 0.3, 0.5, 0.7, 0.9)
+EXISTENCE = (0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98)
 LINKING = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
+APART = (0.5, 1.0, 2.0)
 MEDIAN = 11  # frames; ume tune chooses it, and the threshold, afterwards
 
 
@@ -67,7 +69,7 @@ def main(config: Config) -> None:
 
 def search(recordings: List[Tuple[Heard, np.ndarray]], most: int) -> Dict[Rule, DiarizationErrors]:
     """Frame errors of every rule, over recordings with their true activity (N, S)."""
-    rules = [Rule(existence, linking) for existence in EXISTENCE for linking in LINKING]
+    rules = [Rule(*values) for values in product(EXISTENCE, LINKING, APART)]
     table = {rule: DiarizationErrors() for rule in rules}
     for heard, truth in recordings:
         streams = max(most, truth.shape[1])
