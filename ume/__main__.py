@@ -35,7 +35,6 @@ VERBS: Dict[str, Tuple[str, str]] = {
     "convert-voxceleb2": ("ume.corpora.voxceleb2", "VoxCeleb2's m4a to FLAC, by ffmpeg"),
     "detect-speech": ("ume.corpora.speech", "speech of every file of a corpus, by the VAD"),
     "prepare-speakers": ("ume.corpora.speakers", "manifests of speaker/session/*.flac"),
-    "perturb-speed": ("ume.corpora.perturb_speed", "utterances at other speeds: further speakers"),
     "prepare-recordings": ("ume.mixing.recordings", "real recordings with a reference RTTM"),
     "simulate": ("ume.mixing.simulate", "mixture metadata and virtual mixture cuts"),
     "simulate-conversations": ("ume.mixing.conversations", "speakers who take turns"),

@@ -1,4 +1,4 @@
-"""Choose on dev which slots are somebody's, and which of different windows are one person's."""
+"""Choose on dev which slots are somebody's, and which are one person's."""
 
 from dataclasses import asdict, dataclass
 from itertools import product
