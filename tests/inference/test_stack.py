@@ -264,6 +264,15 @@ def test_parts_of_a_recording_that_is_one_window_are_the_models(model) -> None:
     assert not found.latents  # used up
 
 
+def test_a_rule_that_lacks_something_is_refused(tmp_path: Path) -> None:
+    rule = tmp_path / "stack.json"
+    rule.write_text('{"existence": 0.5, "linking": 0.25, "apart": 2, "window": 6}')
+    assert stack.read_rule(str(rule)) == Rule(0.5, 0.25, 2)
+    rule.write_text('{"existence": 0.5, "linking": 0.25}')
+    with pytest.raises(UmeError, match="stack.json does not say apart; make it again by"):
+        stack.read_rule(str(rule))
+
+
 def test_a_model_without_slots_is_refused(conversations, model, tmp_path) -> None:
     text = (model / "model.yaml").read_text().replace("- slots\n", "")
     (tmp_path / "model.yaml").write_text(text)

@@ -6,7 +6,7 @@ How many people speak is not told. The hypothesis folder is that of ``ume infer`
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Optional, Sequence
 
@@ -107,7 +107,11 @@ def load_with(folder: str, stages: Sequence[str]) -> Echo:
 def read_rule(path: str) -> Rule:
     """What ``ume tune-stack`` has chosen."""
     chosen = read_json(existing(path, "ume tune-stack"))
-    return Rule(chosen["existence"], chosen["linking"], chosen["apart"])
+    names = [part.name for part in fields(Rule)]
+    for name in names:
+        if name not in chosen:
+            raise UmeError(f"{path} does not say {name}; make it again by ume tune-stack")
+    return Rule(*(chosen[name] for name in names))
 
 
 def posteriors(heard: Heard, people: np.ndarray, most: int) -> np.ndarray:
