@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import erf
 
-from ume.errors import UmeError
 from ume.nn import whisper_decoder
 from ume.nn.whisper import WINDOW, WhisperEncoder, WhisperSize, sinusoids
 from ume.nn.whisper_decoder import (
@@ -136,10 +135,35 @@ def test_padding_does_not_matter(length: int, padding: int) -> None:
     assert not together.layers[:, 0, frames:].any()
 
 
-def test_a_clip_over_30_seconds_is_refused(encoder: WhisperEncoder) -> None:
-    assert encoder(torch.zeros(1, WINDOW), torch.tensor([WINDOW])).layers.shape[2] == 1500
-    with pytest.raises(UmeError, match="max_duration"):
-        encoder(torch.zeros(1, WINDOW + 1), torch.tensor([WINDOW + 1]))
+@torch.no_grad()
+def test_a_long_clip_is_heard_in_pieces_of_30_seconds(encoder: WhisperEncoder) -> None:
+    states = torch.randn(2, 1700, SIZE.width)
+    layers = encoder.run_layers(states, torch.tensor([1700, 900]))
+    for clip, first, last in ((0, 0, 1500), (0, 1500, 1700), (1, 0, 900)):
+        piece = states[clip : clip + 1, first:last]
+        alone = encoder.run_layers(piece, torch.tensor([last - first]))
+        found = layers[:, clip : clip + 1, first:last]
+        torch.testing.assert_close(found, alone, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_positions_begin_anew_after_30_seconds() -> None:
+    torch.manual_seed(0)
+    no_layers = WhisperEncoder(WhisperSize(width=64, num_heads=2, encoder_layers=0)).eval()
+    twice = torch.randn(1, WINDOW).repeat(1, 2)
+    (heard,) = no_layers(twice, torch.tensor([2 * WINDOW])).layers[:, 0]  # (3000, D)
+    inner = slice(2, 1498)  # without the frames that hear the border
+    torch.testing.assert_close(heard[:1500][inner], heard[1500:][inner], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_padding_to_more_than_30_seconds_does_not_matter(encoder: WhisperEncoder) -> None:
+    audio = torch.randn(2, WINDOW + 16000)
+    together = encoder(audio, torch.tensor([16000, WINDOW + 16000]))
+    assert together.lens.tolist() == [50, 1550]
+    alone = encoder(audio[:1, :16000], torch.tensor([16000]))
+    torch.testing.assert_close(together.layers[:, :1, :50], alone.layers, atol=1e-5, rtol=1e-4)
+    assert not together.layers[:, 0, 50:].any()
 
 
 def test_positions_are_sines_then_cosines() -> None:

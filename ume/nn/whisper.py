@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ume.activity import SAMPLING_RATE
-from ume.errors import UmeError
 from ume.nn.encoder import Encoder, EncoderOutput
 from ume.nn.frontend import WhisperLogMel
 from ume.nn.gelu import GELU, gelu
 from ume.nn.lengths import masked, num_frames, valid_frames
 from ume.nn.linear import Linear
 
-WINDOW = 30 * SAMPLING_RATE  # samples that Whisper was trained on, and the most it takes
+WINDOW = 30 * SAMPLING_RATE  # samples that Whisper was trained on
 MAX_FRAMES = 1500  # its positions: one for 20 ms
 
 
@@ -87,7 +86,7 @@ class EncoderLayer(nn.Module):
         self.feed_forward = feed_forward(width)
 
     def forward(self, x: Tensor, mask: Optional[Tensor]) -> Tensor:
-        """``x`` (B, F, D), ``mask`` (B, 1, 1, F) of valid keys -> (B, F, D)."""
+        """``x`` (B, F, D), ``mask`` (B, 1, 1 or F, F) of valid keys -> (B, F, D)."""
         normed = self.attention_norm(x)
         x = x + self.attention.attend(normed, *self.attention.project(normed), mask)
         return x + self.feed_forward(self.feed_forward_norm(x))
@@ -96,7 +95,8 @@ class EncoderLayer(nn.Module):
 class WhisperEncoder(Encoder):
     """Whisper's encoder on clips as long as they are: the position table is cut to their length.
 
-    Whisper itself pads every clip to 30 s; for its frozen decoder do the same to the audio.
+    Whisper itself pads every clip to 30 s; for its frozen decoder do the same to the audio. Longer
+    clips are heard in pieces of 30 s, which do not attend to each other.
     """
 
     positions: Tensor
@@ -121,26 +121,24 @@ class WhisperEncoder(Encoder):
         return self.norm
 
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
-        """See :class:`Encoder`; :class:`UmeError` if a clip is longer than 30 s."""
-        longest = int(audio_lens.max())
-        if longest > WINDOW:
-            raise UmeError(
-                f"a clip of {longest / SAMPLING_RATE:.1f} s is too long for Whisper, which takes "
-                "30 s; set max_duration to 30 or less"
-            )
+        """See :class:`Encoder`."""
         features, mel_lens = self.log_mel(audio, audio_lens)  # (B, F_mel, 80)
         lens = num_frames(mel_lens, 2)
         x = gelu(self.conv1(features.transpose(1, 2)))  # (B, D, F_mel)
         x = x * valid_frames(mel_lens, x.shape[2]).unsqueeze(1)  # conv2 sees zeros after the clip
         x = gelu(self.conv2(x)).transpose(1, 2)  # (B, F, D)
-        x = x + self.positions[: x.shape[1]]
+        x = x + self.positions[torch.arange(x.shape[1], device=x.device) % MAX_FRAMES]
         valid = valid_frames(lens, x.shape[1]).unsqueeze(2)
         return EncoderOutput(self.run_layers(x, lens) * valid, lens, self.frame_shift)
 
     def context(self, lens: Tensor, num_frames: int) -> Tuple[Optional[Tensor]]:
-        """See :class:`Encoder`: which keys are valid."""
+        """See :class:`Encoder`: which keys are valid, and heard with which frames."""
         valid = valid_frames(lens, num_frames)
-        return (None if bool(valid.all()) else valid[:, None, None, :],)
+        mask = valid[:, None, None, :]  # (B, 1, 1, F)
+        if num_frames > MAX_FRAMES:
+            piece = torch.arange(num_frames, device=lens.device) // MAX_FRAMES
+            return (mask & (piece[:, None] == piece),)  # (B, 1, F, F)
+        return (None if bool(valid.all()) else mask,)
 
 
 def sinusoids(length: int, width: int) -> Tensor:
