@@ -217,11 +217,9 @@ if ((stage <= 11 && stop_stage >= 11)); then
   log "stage 11: measures of every stage"
   alignment=
   if [[ -n $lang ]]; then
-    # the best recogniser at hand says when each token is said, for all models
-    aligner=$exp/content
-    [[ ! -f $exp/whisper/content/model.safetensors ]] || aligner=$exp/whisper/content
+    # one for all models
     alignment=$exp/alignment.json
-    steps/align_tokens.sh --force "$force" "$aligner" "$corpus" test "$alignment"
+    steps/align_tokens.sh --force "$force" "$exp/content" "$corpus" test "$alignment"
   fi
   for name in "${models[@]}"; do
     steps/measure_echo.sh --alignment "$alignment" --force "$force" \
