@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from ume.activity import FRAME_SAMPLES
 from ume.dataset.batch import Example, collate
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import align_tokens
@@ -20,12 +22,13 @@ from ume.models.echo import STAGES, Echo, EchoConfig, SlotConfig
 from ume.models.files import save_model
 from ume.nn.encoders import EncoderConfig
 from ume.nn.factors import FactorConfig
+from ume.nn.lengths import valid_frames
 from ume.nn.slots import Slots
 from ume.nn.vit import ViTSize
 from ume.report import echo as report
 from ume.scoring.measure_echo import Config, main
 from ume.scoring.measure_slots import Conversations, choose_existence, slot_measures
-from ume.scoring.measure_utterances import chosen_from, gap
+from ume.scoring.measure_utterances import Utterances, chosen_from, gap
 from ume.scoring.probes import (
     Drawn,
     draw_halves,
@@ -196,6 +199,25 @@ def test_slots_that_are_the_sources_are_right_in_everything(right: bool) -> None
         assert (shares[:, 3] == 100).all()
         assert separated.value < 100 and latent.value < 20
         assert measures["predicted K"].value == 3.0
+
+
+def test_halves_are_heard_apart() -> None:
+    """A model that marks all frames of what it hears with one random vector tells nobody."""
+
+    class Marks:
+        config = EchoConfig()
+        encoder = SimpleNamespace(width=8)
+
+        def latents(self, audio, audio_lens):
+            mask = valid_frames(audio_lens // FRAME_SAMPLES, audio.shape[1] // FRAME_SAMPLES)
+            return torch.randn(len(audio), 1, 8) * mask[..., None], mask
+
+    torch.manual_seed(0)
+    batch = collate([speech(k, 1) for k in range(40)], 1)
+    heard = Utterances(Marks(), None, {}, dict.fromkeys(batch.ids, ""), 2)  # type: ignore[arg-type]
+    heard.add(batch)
+    probe = {measure.name: measure for measure in heard.measures()}["speaker probe, halves"]
+    assert probe.num_speakers == 40 and probe.value < 15
 
 
 def test_live_is_what_makes_most_windows_right() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ume.activity import FRAME_SHIFT
+from ume.activity import FRAME_SHIFT, SAMPLING_RATE
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
 from ume.losses.jepa import collapse
@@ -73,15 +73,9 @@ class Utterances:
         self.sums = (self.sums[0] + latents[mask].sum(dim=0), self.sums[1] + mask.sum())
         self.sample.append(latents[mask][:: 4 * RATE])
         self.sessions += [self.session_of[name] for name in batch.ids]
-        for clip, length, names in zip(latents, mask.sum(dim=1).tolist(), batch.speakers):
-            drawn = [halves(length, round(PIECE * RATE), rng) for rng in self.placing]
-            pieces = torch.stack([clip[piece] for pair in drawn for piece in pair])
-            shape = (len(drawn), 2)
-            self.speakers.append(names[0])
-            self.halves.append(pieces.mean(dim=1).unflatten(0, shape))
-            if "speakers" in self.echo.config.stages:
-                embedded = self.echo.embed(pieces, torch.ones(pieces.shape[:2]))
-                self.voices.append(embedded.unflatten(0, shape))
+        self.speakers += [names[0] for names in batch.speakers]
+        for clip, length in zip(batch.audio, batch.audio_lens.tolist()):
+            self.hear_halves(clip[:length])
         spaces = {"latents": latents}
         if "factors" in self.echo.config.stages:
             spaces.update(self.factorise(latents, mask, batch))
@@ -97,6 +91,20 @@ class Utterances:
             self.frame_tokens += [token for token, _ in chosen]
             self.frame_speakers += [batch.speakers[b][0]] * len(chosen)
             self.frame_utterances += [name] * len(chosen)
+
+    def hear_halves(self, clip: Tensor) -> None:
+        """Pieces of the halves of ``clip`` (T,), each heard by itself.
+
+        Heard in one, every frame would know what the other half sounds like.
+        """
+        drawn = [halves(len(clip), round(PIECE * SAMPLING_RATE), rng) for rng in self.placing]
+        pieces = torch.stack([clip[piece] for pair in drawn for piece in pair])
+        latents, mask = self.echo.latents(pieces, torch.full((len(pieces),), pieces.shape[1]))
+        shape = (len(drawn), 2)
+        self.halves.append(latents.mean(dim=1).unflatten(0, shape))
+        if "speakers" in self.echo.config.stages:
+            embedded = self.echo.embed(latents, mask.to(latents.dtype))
+            self.voices.append(embedded.unflatten(0, shape))
 
     def rngs(self, what: str) -> List[np.random.Generator]:
         """What each seed draws ``what`` with, whatever else is measured."""
@@ -181,12 +189,13 @@ class Utterances:
             others.append(chosen_from(whole, self.speakers, self.speakers, *drawn))
         found = [knn_probe(
             f"{name}, halves", halves, [top_1(drawn) for drawn in halves],
-            f"{what} of {PIECE:g} s of each half of an utterance, one a speaker; top-1",
+            f"{what} of {PIECE:g} s of each half of an utterance, heard apart, one utterance a "
+            "speaker; top-1",
         )]  # fmt: skip
         if others[0].truth:
             found.append(knn_probe(
                 f"{name}, utterances", others, [top_1(drawn) for drawn in others],
-                f"{what} of {2 * PIECE:g} s of an utterance against other utterances, of other "
+                f"{what} of twice {PIECE:g} s of an utterance against other utterances, of other "
                 "sessions where the speaker has several; top-1",
             ))  # fmt: skip
         return found
@@ -282,7 +291,8 @@ class Utterances:
         low, high = np.mean([pair for pair in bounds if pair is not None], axis=0).tolist()
         return [Measure(
             "equal error rate", float(np.mean(rates)), "%",
-            f"embeddings of {PIECE:g} s of each half of an utterance, one a speaker; all pairs",
+            f"embeddings of {PIECE:g} s of each half of an utterance, heard apart, one utterance a "
+            "speaker; all pairs",
             low, high, chance=50.0, num_speakers=len(scores), count=scores.size,
         )]  # fmt: skip
 
@@ -330,7 +340,7 @@ def gap(space: str, drawn: Sequence[Sequence[Drawn]]) -> List[Measure]:
 
 
 def halves(length: int, piece: int, rng: np.random.Generator) -> Tuple[slice, slice]:
-    """``piece`` frames anywhere in each half of ``length`` frames, or all of a shorter half.
+    """``piece`` samples anywhere in each half of ``length``, or all of a shorter half.
 
     >>> halves(40, 20, np.random.default_rng(0))
     (slice(0, 20, None), slice(20, 40, None))

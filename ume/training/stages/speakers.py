@@ -1,9 +1,10 @@
 """Stage 4: embeddings that tell speakers apart, by ArcFace."""
 
-from typing import Dict, Tuple
+from typing import Dict, Sequence, Tuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ume.activity import FRAME_SHIFT
 from ume.losses.arcface import ArcFace, margin_at
@@ -20,7 +21,8 @@ class SpeakersStage(Stage):
 
     In conversations the encoder learns to keep a voice to its own frames: from clips of one speaker
     it learns to spread it over all. Watched: for the first half of each dev clip, whether the
-    second half nearest to it, of all in the batch, is of the same speaker (%).
+    second half nearest to it, of all in the batch, is of the same speaker (%); each is heard by
+    itself.
     """
 
     trains = ("speaker",)
@@ -47,16 +49,23 @@ class SpeakersStage(Stage):
 
     def figures(self, given: Given) -> Dict[str, Ratio]:
         """See :class:`Stage`."""
-        latents, mask = self.echo.latents(given.batch.audio, given.batch.audio_lens)
-        single = (given.speakers >= 0).sum(dim=1) == 1  # (B,)
-        latents, mask = latents[single], mask[single]
-        half = torch.div(mask.sum(dim=1, keepdim=True), 2, rounding_mode="floor")  # (B, 1)
-        first = mask & (torch.arange(mask.shape[1], device=mask.device) < half)
-        early, late = (self.echo.embed(latents, part) for part in (first, mask & ~first))
-        names = [own[0] for own, one in zip(given.batch.speakers, single.tolist()) if one]
-        nearest = (early @ late.T).argmax(dim=1).tolist() if names else []
+        single = ((given.speakers >= 0).sum(dim=1) == 1).tolist()  # B
+        names = [own[0] for own, one in zip(given.batch.speakers, single) if one]
+        if not names:
+            return {"accuracy": Average(0.0, 0)}
+        lens = given.batch.audio_lens.tolist()
+        clips = [clip[:n] for clip, n, one in zip(given.batch.audio, lens, single) if one]
+        early = self.embedded([clip[: len(clip) // 2] for clip in clips])
+        late = self.embedded([clip[len(clip) // 2 :] for clip in clips])
+        nearest = (early @ late.T).argmax(dim=1).tolist()
         right = sum(name == names[found] for name, found in zip(names, nearest))
         return {"accuracy": Average(100.0 * right, len(names))}
+
+    def embedded(self, clips: Sequence[Tensor]) -> Tensor:
+        """Embeddings (N, E) of ``clips``, each (T,)."""
+        lens = torch.tensor([len(clip) for clip in clips], device=clips[0].device)
+        latents, mask = self.echo.latents(pad_sequence([*clips], batch_first=True), lens)
+        return self.echo.embed(latents, mask)
 
 
 def voices_alone(activity: Tensor, mask: Tensor, known: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
