@@ -107,6 +107,25 @@ def test_launcher_and_number_of_jobs_do_not_count() -> None:
     assert what_counts(four[:-1] + ["other"]) != what_counts(four)
 
 
+def test_what_was_begun_with_other_inputs_is_not_gone_on_with() -> None:
+    """As a training that has checkpoints, of a model before it that is another one by now."""
+    options = ["--input", "in", "--goes-on-from", "checkpoint-1", "checkpoint-2"]
+    fails = [sys.executable, "-c", "open('checkpoint-2', 'w'); raise SystemExit(1)"]
+    Path("in").write_text("1")
+    assert stage(*options, command=fails) == 1
+    assert stage(*options, command=fails) == 1  # the same: it may go on
+    Path("in").write_text("2")
+    with pytest.raises(UmeError, match="^checkpoint-2 is of a run with another in; .*--force true"):
+        stage(*options, command=[*APPEND, "out"])
+    assert runs() == 0
+    assert stage("--force", "true", *options, command=[*APPEND, "out"]) == 0 and runs() == 1
+    assert not Path("checkpoint-2").exists()
+    Path("checkpoint-2").touch()  # of a run that has ended, and would be taken to have ended
+    Path("in").write_text("3")
+    with pytest.raises(UmeError, match="another in"):
+        stage(*options, command=[*APPEND, "out"])
+
+
 def test_failed_stage_returns_the_code_and_is_not_done(capfd: pytest.CaptureFixture[str]) -> None:
     assert stage(command=[*APPEND, "out"]) == 0
     assert stage("--force", "true", command=["sh", "-c", "exit 3"]) == 3

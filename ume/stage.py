@@ -5,7 +5,9 @@
 
 The record of a finished stage, ``DIR/.done/NAME.json``, holds a hash of its inputs' content, the
 command and the state of its outputs. It is removed before the command starts and written after
-it ended well, so a killed stage is never taken as done. ``DIR/.lock`` keeps a second run out.
+it ended well, so a killed stage is never taken as done. A command that goes on where it was stopped
+(``--goes-on-from``) does so on the same inputs only, which ``DIR/.done/NAME.begun.json`` holds.
+``DIR/.lock`` keeps a second run out.
 """
 
 import argparse
@@ -54,6 +56,9 @@ def make_parser() -> Parser:
     add("--audio", nargs="+", action="extend", default=[], help="folders: by names, sizes, times")
     add("--made-by", default="", help="what makes the inputs, for the message where one is missing")
     add("--output", nargs="+", action="extend", default=[], help="what must be there afterwards")
+    add("--goes-on-from", nargs="+", action="extend", default=[],
+        help="files left by a run that was stopped; refused if its inputs were others, removed by "
+        "--force true")  # fmt: skip
     add("--force", choices=["true", "false"], default="false", help="run in any case")
     return parser
 
@@ -74,7 +79,7 @@ def command_line(arguments: List[str]) -> int:
 def run_stage(options: argparse.Namespace, command: List[str]) -> int:
     """Run ``command`` in a locked folder, unless the record says that it need not."""
     record_path = options.dir / ".done" / f"{options.name}.json"
-    wanted = {
+    wanted: Dict[str, Any] = {
         "command": what_counts(command),
         "inputs": {path: content_hash(Path(path)) for path in options.input},
         "audio": {path: listing_hash(Path(path)) for path in options.audio},
@@ -83,6 +88,8 @@ def run_stage(options: argparse.Namespace, command: List[str]) -> int:
     if not reason:
         print(f"{options.name}: done already, inputs unchanged; --force true redoes it")
         return 0
+    if options.goes_on_from:
+        begin(options, wanted["inputs"])
     print(f"{options.name}: {reason}", flush=True)
     record_path.unlink(missing_ok=True)
     started, cpu = time.monotonic(), sum(os.times()[2:4])
@@ -105,6 +112,24 @@ def run_stage(options: argparse.Namespace, command: List[str]) -> int:
     }
     write_json(record_path, record)
     return 0
+
+
+def begin(options: argparse.Namespace, inputs: Dict[str, str]) -> None:
+    """Note what the run begins with; refuse to go on with one that began with something else."""
+    path = options.dir / ".done" / f"{options.name}.begun.json"
+    left = [name for name in options.goes_on_from if Path(name).exists()]
+    if options.force == "true":
+        for name in left:
+            Path(name).unlink()
+    elif left and path.exists():
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in inputs.items():
+            if begun.get(name) != value:
+                raise UmeError(
+                    f"{left[-1]} is of a run with another {name}; give another folder, or "
+                    "--force true to start again"
+                )
+    write_json(path, inputs)
 
 
 def what_counts(command: List[str]) -> List[str]:

@@ -6,9 +6,6 @@
 run_training() {
   local verb=$1 exp=$2 made_by=$3 launcher given
   local train=(ume "$verb")
-  if [[ $force == true ]]; then
-    rm -f "$exp"/checkpoint-*.pt "$exp/train.json"
-  fi
   read -ra launcher <<<"$cmd"
   if [[ -n $torchrun ]]; then
     read -ra given <<<"$torchrun"
@@ -16,7 +13,7 @@ run_training() {
   fi
 
   ume stage --dir "$exp" --name train --force "$force" --made-by "$made_by" \
-    --input "${inputs[@]}" \
+    --input "${inputs[@]}" --goes-on-from "$exp"/checkpoint-*.pt \
     --output "$exp/train.json" "$exp/model.safetensors" "$exp/model.yaml" -- \
     "${launcher[@]}" "$exp/log/train.log" "${train[@]}" "${options[@]}"
 }
