@@ -1,7 +1,7 @@
 """Every stage of Echo learns one batch by heart; what it does to the encoder; what it is given."""
 
 import dataclasses
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 import pytest
 import torch
@@ -143,6 +143,26 @@ def test_speakers_learn_a_batch_whatever_the_margin(singles: Given) -> None:
     assert large > plain
     stage.eval()
     assert 0 <= stage.figures(singles)["accuracy"].rate <= 100
+
+
+def test_speakers_are_watched_by_halves_heard_apart(
+    singles: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that the model hears together gets one mark, by which halves heard together are found."""
+    stage = stage_of("speakers", model()).eval()
+    heard = []
+
+    def marks(audio: torch.Tensor, audio_lens: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+        heard.extend(audio_lens.tolist())
+        mask = torch.ones(len(audio), 10)
+        return torch.randn(len(audio), 1, stage.echo.encoder.width).expand(-1, 10, -1), mask
+
+    monkeypatch.setattr(stage.echo, "latents", marks)
+    lens = singles.batch.audio_lens.tolist()
+    torch.manual_seed(0)
+    right = [stage.figures(singles)["accuracy"].rate for _ in range(50)]
+    assert heard[: 2 * len(lens)] == [n // 2 for n in lens] + [n - n // 2 for n in lens]
+    assert sum(right) / 50 < 200 / len(lens)
 
 
 def turns_of_two(first: int, second: int) -> Example:
