@@ -6,16 +6,23 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from ume.metrics.latents import knn_right, latent_si_sdr, match_slots
+from ume.metrics.latents import chance_right, knn_right, latent_si_sdr, match_slots
 from ume.metrics.si_sdr import si_sdr
 
 
-@pytest.mark.parametrize("speakers, chance", [(2, 0.75), (3, 0.67), (4, 0.64)])
-def test_slots_of_chance_are_right_as_often_as_is_said(speakers: int, chance: float) -> None:
-    torch.manual_seed(0)
-    latents = normalize(torch.randn(1500, 2, speakers, 1, 300), dim=-1)
-    right = [match_slots(*pair).right.float() for pair in latents]
-    assert torch.stack(right).mean().item() == pytest.approx(chance, abs=0.02)
+@pytest.mark.parametrize(
+    "sources, slots, chance", [(2, 2, 75), (3, 3, 67), (4, 4, 64), (2, 4, 86), (3, 4, 74.5)]
+)
+def test_chance_counts_the_slots_that_are_left_over(sources, slots, chance) -> None:
+    torch.manual_seed(1)
+    right = []
+    for _ in range(1500):
+        own, others = (normalize(torch.randn(n, 300), dim=1) for n in (sources, slots))
+        cost = torch.cdist(own, others).square()  # (sources, slots)
+        perm = min(permutations(range(slots), sources), key=lambda p: cost[range(sources), p].sum())
+        right.append((cost[:, list(perm)].argmin(dim=0) == torch.arange(sources)).float().mean())
+    assert 100 * torch.stack(right).mean().item() == pytest.approx(chance, abs=2)
+    assert chance_right(sources, slots) == pytest.approx(chance, abs=1)
 
 
 def test_the_match_is_the_best_and_spare_slots_are_nobodys() -> None:

@@ -119,6 +119,7 @@ def test_errs_are_jiwer(material: Material) -> None:
         ("cpwer", "1best", "cpWER"),
         ("cpwer", "mixture-1best", "cpWER"),
         ("tcpwer", "1best", "tcpWER"),
+        ("orcwer", "1best", "ORC-WER"),
     ],
 )
 def test_words_are_those_of_meeteval(

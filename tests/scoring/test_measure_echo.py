@@ -85,11 +85,14 @@ def test_sessions_are_not_torn_apart_where_a_speaker_has_several() -> None:
 def test_an_equal_error_rate_has_an_interval_over_speakers() -> None:
     rng = np.random.default_rng(0)
     scores = rng.standard_normal((40, 40)) + 3 * np.eye(40)
-    low, high = error_bounds(scores)
+    low, high = error_bounds([scores])
     assert low < equal_error_rate(scores.ravel(), np.eye(40, dtype=bool).ravel()) < high
     assert high - low < 15
-    assert error_bounds(np.eye(40)) == (0.0, 0.0)
-    assert error_bounds(np.ones((1, 1))) is None
+    assert error_bounds([np.eye(40)]) == (0.0, 0.0)
+    assert error_bounds([np.ones((1, 1))]) is None
+    more = [rng.standard_normal((40, 40)) + 3 * np.eye(40) for _ in range(9)]
+    narrow = error_bounds(more)  # what differs from seed to seed is averaged before it is cut off
+    assert np.ptp(narrow) < 0.8 * np.mean([np.ptp(error_bounds([own])) for own in more])
     twice = np.array([2.0, 0.0, 1.0])  # a weight is so many pairs alike
     one = equal_error_rate(np.repeat(scores[0, :3], [2, 0, 1]), np.array([1, 1, 0], dtype=bool))
     assert one == equal_error_rate(scores[0, :3], np.array([1, 0, 0], dtype=bool), twice)
@@ -173,7 +176,7 @@ def test_slots_that_are_the_sources_are_right_in_everything(right: bool) -> None
     measures = {m.name: m for m in slot_measures([found, found], 1.0)}
     assert all(measure.num_speakers == 12 for measure in measures.values())
     separated, tokens = measures["PIT separation accuracy"], measures["token error rate of slots"]
-    assert {"of 2, chance 75", "of 3, chance 67"} == set(separated.rows)
+    assert {"of 2, chance 82", "of 3, chance 67"} == set(separated.rows)
     assert tokens.count == 4 * 2 * 2 and tokens.chance == 100  # windows, texts, their tokens
     shares = np.array(
         [

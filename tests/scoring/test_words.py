@@ -29,7 +29,7 @@ def seglst(streams: dict) -> SegLST:
 def test_is_meeteval(references: list, streams: list) -> None:
     reference = {f"spk{i}": text for i, text in enumerate(references)}
     hypothesis = {str(i): text for i, text in enumerate(streams, 1)}
-    score = score_words("m", reference, hypothesis)
+    score = score_words("m", reference, hypothesis, references)
     cp = meeteval.wer.cpwer(seglst(reference), seglst(hypothesis))["m"]
     orc = meeteval.wer.orcwer(seglst(reference), seglst(hypothesis))["m"]
     assert (score.cp.numerator, score.cp.length) == (cp.errors, cp.length)
@@ -40,20 +40,28 @@ def test_is_meeteval(references: list, streams: list) -> None:
 
 
 def test_unmatched_stream_and_reference() -> None:
-    more = score_words("m", {"ann": "A B"}, {"1": "C", "2": "A B"})
+    more = score_words("m", {"ann": "A B"}, {"1": "C", "2": "A B"}, ["A B"])
     assert more.transcripts == [
         Transcript("m_ann", ["A", "B"], ["A", "B"]),
         Transcript("m_unmatched-1", [], ["C"]),
     ]
-    fewer = score_words("m", {"ann": "A", "bob": "B C"}, {"1": "B C"})
+    fewer = score_words("m", {"ann": "A", "bob": "B C"}, {"1": "B C"}, ["A", "B C"])
     assert sorted(fewer.transcripts) == [
         Transcript("m_ann", ["A"], []),
         Transcript("m_bob", ["B", "C"], ["B", "C"]),
     ]
 
 
+def test_orc_gives_each_utterance_to_a_stream() -> None:
+    """Two streams that share a speaker's utterances out are right, and the order of time counts."""
+    streams = {"1": "A B", "2": "C D X Y"}
+    score = score_words("m", {"ann": "A B C D", "bob": "X Y"}, streams, ["A B", "C D", "X Y"])
+    assert (score.orc.numerator, score.orc.length) == (0, 6)
+    assert score.cp.numerator > 0
+
+
 def test_silence_on_both_sides() -> None:
-    score = score_words("m", {"ann": "", "bob": ""}, {"1": "", "2": ""})
+    score = score_words("m", {"ann": "", "bob": ""}, {"1": "", "2": ""}, ["", ""])
     assert score.cp == score.orc == WordErrors()
 
 

@@ -10,13 +10,12 @@ from torch import Tensor
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
 from ume.metrics.frame_der import frame_der
-from ume.metrics.latents import latent_si_sdr, match_slots
+from ume.metrics.latents import chance_right, latent_si_sdr, match_slots
 from ume.metrics.si_sdr import si_sdr
 from ume.models.echo import Echo
 from ume.scoring.probes import Measure, Seed, pooled
 from ume.training.validation import Tokens, encode_texts, token_errors
 
-CHANCE = {2: 75.0, 3: 67.0, 4: 64.0}  # PIT separation accuracy of random slots, docs/echo.md
 Errors = Dict[str, List[Tuple[int, int, str]]]  # of tokens: wrong, all, speakers
 
 
@@ -31,7 +30,8 @@ class Conversations:
     ) -> None:
         self.echo, self.tokenizer, self.centre = echo, tokenizer, centre
         self.threshold = threshold
-        self.groups: List[str] = []  # who speaks in each window
+        self.num_slots = 0
+        self.groups: List[str] = []  # the speakers of each window's mixture
         self.true: List[int] = []
         self.live: List[int] = []
         self.right: List[int] = []  # of sources
@@ -44,6 +44,7 @@ class Conversations:
         """Route a batch of windows."""
         latents, mask = self.echo.latents(batch.audio, batch.audio_lens)
         slots = self.echo.route(latents, mask)
+        self.num_slots = slots.existence.shape[1]
         voices = self.echo.voices(batch.audio, batch.audio_lens, slots.latents, mask)
         exists = batch.activity.any(dim=1)
         lens = batch.audio_lens.repeat_interleave(exists.sum(dim=1))
@@ -55,13 +56,13 @@ class Conversations:
             count, frames = len(own), int(mask[b].sum())
             if count == 0:
                 continue
-            names = "+".join(sorted(n for n, e in zip(batch.speakers[b], exists[b]) if e))
+            names = "+".join(sorted(filter(None, batch.speakers[b])))
             self.groups.append(names)
             self.true.append(count)
             live = slots.existence[b] > self.threshold
             self.live.append(int(live.sum()))
             active = (slots.activity[b] > 0) & live & mask[b, :, None]
-            self.diarize(active, batch.activity[b])
+            self.diarize(active, batch.activity[b], mask[b])
             if count == 1:
                 continue
             own, heard = own[:, :frames], slots.latents[b, :, :frames]
@@ -99,14 +100,17 @@ class Conversations:
         row = (float(decibels.sum()), len(decibels), names)
         self.decibels.setdefault(name, []).append(row)
 
-    def diarize(self, active: Tensor, truth: Tensor) -> None:
-        """Keep the frames in error of slots, and of two trivial answers."""
+    def diarize(self, active: Tensor, truth: Tensor, there: Tensor) -> None:
+        """Keep the frames in error of slots, and of two trivial answers.
+
+        ``active`` and ``truth`` (F, K) are false where there is no frame, as ``there`` (F,) says.
+        """
         anybody = torch.zeros_like(active)
         anybody[:, 0] = truth.any(dim=1)
         answers = {
             "slots": active,
             "one speaks": anybody,
-            "all-speak": truth.any(dim=0).expand_as(truth),
+            "all-speak": truth.any(dim=0) & there[:, None],
         }
         for name, answer in answers.items():
             errors = frame_der(answer[None], truth[None])
@@ -132,11 +136,11 @@ def choose_existence(echo: Echo, batches: Iterable[MixtureBatch]) -> float:
 
 def slot_measures(seeds: Sequence[Conversations], window: float) -> List[Measure]:
     """What the seeds have found, together; of separation only where there are mixtures."""
-    where = f"windows of {window:g} s of mixtures"
+    where = f"windows of {window:g} s of mixtures, each about a moment of most overlap"
     found = routing_measures(seeds, where)
     mixed = [seed for seed in seeds if seed.of]
     if mixed:
-        found += separation_measures(mixed, f"{where} with 2 speakers and more")
+        found += separation_measures(mixed, f"{where}, with 2 speakers and more")
     if any(seed.errors for seed in mixed):
         found.append(token_measure([seed.errors for seed in mixed if seed.errors], where))
     for measure in found:
@@ -186,20 +190,21 @@ def separation_measures(seeds: Sequence[Conversations], where: str) -> List[Meas
     """Voices apart, in latents and in sound."""
     several = [[g for g, k in zip(seed.groups, seed.true) if k > 1] for seed in seeds]
     of = [k for seed in seeds for k in seed.of]
+    chance = {k: chance_right(k, seeds[0].num_slots) for k in sorted(set(of))}
     rows = {n: rate([row for s in seeds for row in s.decibels[n]]) for n in seeds[0].decibels}
     by_number = {
-        f"of {k}, chance {chance(k):g}": 100
+        f"of {k}, chance {chance[k]:.0f}": 100
         * sum(r for s in seeds for r, n in zip(s.right, s.of) if n == k)
         / (k * of.count(k))
-        for k in sorted(set(of))
+        for k in chance
     }
     trivial = {n: value for n, value in rows.items() if n not in ("slots", "SI-SDRi")}
     return [
         pooled(
             "PIT separation accuracy",
             [(100.0 * np.array(s.right), s.of, g) for s, g in zip(seeds, several)],
-            "%", f"{where}; a slot nearer to its own source than to the others",
-            chance=float(np.average([chance(k) for k in of], weights=of)), rows=by_number,
+            "%", f"{where}; a slot nearer to its own source than to the others; chance: random "
+            "slots", chance=float(np.average([chance[k] for k in of], weights=of)), rows=by_number,
         ),
         pooled(
             "latent SI-SDR", [columns(s.decibels["slots"]) for s in seeds], "dB",
@@ -212,17 +217,12 @@ def separation_measures(seeds: Sequence[Conversations], where: str) -> List[Meas
     ]  # fmt: skip
 
 
-def chance(speakers: int) -> float:
-    """PIT separation accuracy (%) of random slots; it hardly falls any more beyond 4 speakers."""
-    return CHANCE[min(speakers, max(CHANCE))]
-
-
 def token_measure(errors: Sequence[Errors], where: str) -> Measure:
     """Tokens read from slots, beside those read from the clean sources."""
     clean = rate([row for own in errors for row in own["clean sources"]])
     return pooled(
         "token error rate of slots", [columns(own["slots"], 100.0) for own in errors], "%",
-        f"{where} that hold all of a mixture; greedy CTC; chance: the empty answer",
+        f"{where}, that hold all of a mixture; greedy CTC; chance: the empty answer",
         chance=100.0, rows={"clean sources": 100 * clean},
     )  # fmt: skip
 

@@ -189,14 +189,14 @@ class Utterances:
             others.append(chosen_from(whole, self.speakers, self.speakers, *drawn))
         found = [knn_probe(
             f"{name}, halves", halves, [top_1(drawn) for drawn in halves],
-            f"{what} of {PIECE:g} s of each half of an utterance, heard apart, one utterance a "
-            "speaker; top-1",
+            f"{what} of up to {PIECE:g} s of each half of an utterance, heard apart, one utterance "
+            "a speaker; top-1",
         )]  # fmt: skip
         if others[0].truth:
             found.append(knn_probe(
                 f"{name}, utterances", others, [top_1(drawn) for drawn in others],
-                f"{what} of twice {PIECE:g} s of an utterance against other utterances, of other "
-                "sessions where the speaker has several; top-1",
+                f"{what} of twice up to {PIECE:g} s of an utterance against other utterances, of "
+                "other sessions where the speaker has several; top-1",
             ))  # fmt: skip
         return found
 
@@ -281,18 +281,18 @@ class Utterances:
 
     def verification(self) -> List[Measure]:
         """Equal error rate of embeddings, by halves."""
-        rates, bounds = [], []
+        rates, seeds = [], []
         each = torch.stack(self.voices).unbind(dim=1)  # of each seed (N, 2, E)
         for rng, vectors in zip(self.rngs("speakers"), each):
             first, second = vectors[self.one_each(rng)].unbind(dim=1)
             scores = (second @ first.T).double().numpy()
             rates.append(equal_error_rate(scores.ravel(), np.eye(len(scores), dtype=bool).ravel()))
-            bounds.append(error_bounds(scores))
-        low, high = np.mean([pair for pair in bounds if pair is not None], axis=0).tolist()
+            seeds.append(scores)
+        low, high = error_bounds(seeds) or (None, None)
         return [Measure(
             "equal error rate", float(np.mean(rates)), "%",
-            f"embeddings of {PIECE:g} s of each half of an utterance, heard apart, one utterance a "
-            "speaker; all pairs",
+            f"embeddings of up to {PIECE:g} s of each half of an utterance, heard apart, one "
+            "utterance a speaker; all pairs",
             low, high, chance=50.0, num_speakers=len(scores), count=scores.size,
         )]  # fmt: skip
 

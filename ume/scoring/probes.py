@@ -118,14 +118,15 @@ def equal_error_rate(
     return float(50 * (missed[place] + alarms[place]))
 
 
-def error_bounds(scores: np.ndarray) -> Optional[Tuple[float, float]]:
-    """The 95 % interval of the EER (%) of ``scores`` (S, S), those of one speaker on the diagonal.
+def error_bounds(seeds: Sequence[np.ndarray]) -> Optional[Tuple[float, float]]:
+    """The 95 % interval of the mean over seeds of the EER (%).
 
-    A bootstrap over speakers; one who is drawn twice is not asked to differ from himself.
+    Each of ``seeds`` (S, S) has the scores of the same speakers, those of one on the diagonal. A
+    bootstrap over speakers; one who is drawn twice is not asked to differ from himself.
     """
-    size = len(scores)
-    order = np.argsort(-scores.ravel(), kind="stable")  # once for all
-    same = np.eye(size, dtype=bool).ravel()[order]
+    size = len(seeds[0])
+    orders = [np.argsort(-scores.ravel(), kind="stable") for scores in seeds]  # once for all
+    same = np.eye(size, dtype=bool).ravel()
     drawn = np.random.default_rng([SEED, size]).integers(size, size=(RESAMPLES, size))
     found = []
     for own in drawn:
@@ -133,7 +134,10 @@ def error_bounds(scores: np.ndarray) -> Optional[Tuple[float, float]]:
         pairs = np.outer(times, times)
         np.fill_diagonal(pairs, times)
         if np.count_nonzero(times) > 1:
-            found.append(equal_error_rate(scores.ravel()[order], same, pairs.ravel()[order]))
+            found.append(np.mean([
+                equal_error_rate(scores.ravel()[order], same[order], pairs.ravel()[order])
+                for scores, order in zip(seeds, orders)
+            ]))  # fmt: skip
     return percentiles(np.array(found))
 
 

@@ -106,17 +106,22 @@ def score_recording(task: Task) -> RecordingScore:
 def _add_words(score: RecordingScore, task: Task) -> None:
     reference, results = score.reference, score.results
     texts = {speaker: normalise(str(text)) for speaker, text in reference.texts.items()}
-    spoken = timed(reference.id, texts, reference.utterances, reference.duration)
+    spoken: List[Utterance] = [
+        {"session_id": reference.id, "speaker": own.speaker, "start_time": own.start,
+         "end_time": own.end, "words": normalise(str(own.text))}
+        for own in reference.spoken
+    ]  # fmt: skip
+    utterances = [str(own["words"]) for own in spoken]
     score.utterances["ref"] = spoken
     for source, methods in task.words.items():
         for method, streams in methods.items():
             said = {stream: normalise(words) for stream, words in streams.items()}
-            heard, speech = said, {}
-            if source == "separated" and task.speech is not None:
+            speech = task.speech if source == "separated" else None
+            heard = said
+            if speech is not None:
                 # a stream in which nobody was found to speak has no words either
-                speech = task.speech
                 heard = {s: words if speech.get(s) else "" for s, words in said.items()}
-            rates = score_words(reference.id, texts, heard)
+            rates = score_words(reference.id, texts, heard, utterances)
             results[Figure("cpWER", source, method=method)] = rates.cp
             results[Figure("ORC-WER", source, method=method)] = rates.orc
             if len(said) == len(texts):
@@ -124,9 +129,9 @@ def _add_words(score: RecordingScore, task: Task) -> None:
                 results[Figure("permutation WER", source, method=method)] = errors
             suffix = method if source == "separated" else f"{source}-{method}"
             score.transcripts[suffix] = rates.transcripts
-            found = timed(reference.id, heard, speech, reference.duration)
+            found = timed(reference.id, heard, speech or {}, reference.duration)
             score.utterances[suffix] = found
-            if speech:
+            if speech is not None:
                 results[Figure("tcpWER", source, method=method)] = tcp_errors(spoken, found)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from lhotse.cut import Cut
@@ -13,6 +13,15 @@ from ume.errors import UmeError
 from ume.files import PathLike, read_json
 from ume.mixing.cuts import cut_activity, joined_text, talks_over_itself, utterances
 from ume.scoring.diarization import Speech
+
+
+class Spoken(NamedTuple):
+    """An utterance: who says what from when to when, in seconds."""
+
+    speaker: str
+    start: float
+    end: float
+    text: Optional[str]
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,7 @@ class Reference:
     speech: Speech
     utterances: Speech  # from the start to the end of each, pauses and all
     texts: Dict[str, Optional[str]]  # None where there is none, or cropping cut it
+    spoken: Tuple[Spoken, ...]  # the utterances as they begin
 
     @classmethod
     def of(cls, cut: Cut) -> "Reference":
@@ -59,6 +69,10 @@ class Reference:
             speech=cut_activity(cut),
             utterances=_utterances(cut),
             texts={speaker: joined_text(own) for speaker, own in sources.items()},
+            spoken=tuple(
+                Spoken(s.speaker, max(0.0, s.start), min(cut.duration, s.end), s.text)
+                for s in sorted(cut.supervisions, key=lambda s: s.start)
+            ),
         )
 
     @property

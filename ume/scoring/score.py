@@ -113,8 +113,8 @@ def scores(config: Config, recordings: List[RecordingScore]) -> Dict[str, Any]:
             "'utterance': all from start to end of each utterance is speech",
             "separation": "mean over sources, permutation of best SI-SDR on the whole signal; "
             "overlap: samples where the source and another one speak, "
-            f"from {MIN_OVERLAP} s on; a source with no voice but a silent one is given the "
-            "mixture; one that is all of the mixture is left out",
+            f"from {MIN_OVERLAP} s on; a source with no voice but one that is silent there is "
+            "given the mixture; one that is all of the mixture is left out",
             **_quality_protocol(config),
             "words": _words_protocol(config, recordings),
             "interval": f"{bootstrap.CONFIDENCE} % percentile bootstrap over speaker pairs, "

@@ -43,8 +43,8 @@ def score_separation(
         ``whole`` counts all samples. ``overlap`` counts, for each source, the samples where it and
         at least one other speak; sources with less than ``MIN_OVERLAP`` of them are left out
         there. A silent source has no SI-SDR and is left out everywhere, and so is one that is all
-        of the mixture. A source whose estimate is silent, since nobody was found for it, is given
-        the mixture: it has an SI-SDRi of 0 dB.
+        of the mixture. A source whose estimate is silent in a region, since nobody was found there,
+        is given the mixture: it has an SI-SDRi of 0 dB.
     """
     voices, truth, mixed = map(_tensor, (estimates, sources, mixture))  # (S, T), (S, T), (T,)
     # A silent source has a row of NaN, the same for every estimate: whichever is left is its own.

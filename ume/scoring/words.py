@@ -1,6 +1,6 @@
 """Word error rates of a recording with several streams, by meeteval."""
 
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, NamedTuple, Sequence
 
 from meeteval.wer import ErrorRate, cp_word_error_rate, orc_word_error_rate
 
@@ -25,17 +25,22 @@ class WordScore(NamedTuple):
     transcripts: List[Transcript]
 
 
-def score_words(recording: str, references: Dict[str, str], streams: Dict[str, str]) -> WordScore:
+def score_words(
+    recording: str, references: Dict[str, str], streams: Dict[str, str], utterances: Sequence[str]
+) -> WordScore:
     """cpWER and ORC-WER of normalised texts: reference speaker -> text, stream -> text.
 
-    >>> score = score_words("m", {"ann": "A B", "bob": "C"}, {"1": "C", "2": "A B B"})
+    ``utterances`` are what ORC-WER gives to a stream each: the references', as they begin.
+
+    >>> score = score_words("m", {"ann": "A B", "bob": "C"}, {"1": "C", "2": "A B B"}, ["A B", "C"])
     >>> print(score.cp, score.transcripts[0])
     33.33% [ 1 / 3, 1 ins, 0 del, 0 sub ] Transcript(id='m_ann', reference=['A', 'B'], \
 hypothesis=['A', 'B', 'B'])
     """
-    texts = list(references.values())
     cp = cp_word_error_rate(references, streams, reference_sort=False, hypothesis_sort=False)
-    orc = orc_word_error_rate(texts, streams, reference_sort=False, hypothesis_sort=False)
+    orc = orc_word_error_rate(
+        list(utterances), streams, reference_sort=False, hypothesis_sort=False
+    )
     transcripts = [
         Transcript(
             f"{recording}_{UNMATCHED + stream if speaker is None else speaker}",
