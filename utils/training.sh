@@ -13,7 +13,7 @@ run_training() {
   fi
 
   ume stage --dir "$exp" --name train --force "$force" --made-by "$made_by" \
-    --input "${inputs[@]}" --goes-on-from "$exp"/checkpoint-*.pt \
+    --input "${inputs[@]}" --goes-on-from "$exp"/{checkpoint,best-valid}-*.pt \
     --output "$exp/train.json" "$exp/model.safetensors" "$exp/model.yaml" -- \
     "${launcher[@]}" "$exp/log/train.log" "${train[@]}" "${options[@]}"
 }

@@ -32,6 +32,20 @@ def test_entries_find_the_clusters_and_the_dead_come_back() -> None:
     torch.testing.assert_close(again.values, book.entries[nearest])
 
 
+def test_a_step_that_is_not_finite_teaches_nothing() -> None:
+    vectors = clusters(8, 4)
+    broken = vectors.clone()
+    broken[3, 1] = float("nan")
+    book = Codebook(8, 4)
+    book(broken)  # the very first, which would be what entries begin with
+    assert not book.begun
+    book(vectors)
+    before = {name: buffer.clone() for name, buffer in book.named_buffers()}
+    book(broken)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in book.named_buffers())
+    assert book(vectors).values.isfinite().all()
+
+
 def test_gradients_pass_as_if_nothing_had_been_done() -> None:
     quantiser = ProductQuantiser(6, 3, 4).eval()
     vectors = torch.randn(10, 6, requires_grad=True)

@@ -14,6 +14,7 @@ from ume.decoding.lang import main as prepare_lang
 from ume.mixing.simulate import Config as SimulateConfig
 from ume.mixing.simulate import main as simulate
 from ume.training.checkpoint import load_checkpoint
+from ume.training.processes import Processes
 
 PROGRAM = """
 import sys, torch
@@ -40,6 +41,14 @@ def options(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
         steps=STEPS, max_duration=4.0, crop=1.0, valid_every=20, valid_mixtures=2, save_every=30,
         log_every=1, warmup=5, num_workers=0, num_threads=1,
     )  # fmt: skip
+
+
+def test_a_figure_that_only_some_processes_have_is_the_mean_of_theirs(monkeypatch):
+    every = [{"loss": 1.0, "words": 3.0}, {"loss": 2.0}]
+    monkeypatch.setattr(Processes, "gather", lambda self, value: every)
+    for rank, own in enumerate(every):
+        found = Processes(rank, 2, torch.device("cpu")).mean(own)
+        assert found == {"loss": 1.5, "words": 3.0}
 
 
 def train(options: dict, folder: Path, processes: int, accumulate: int) -> None:

@@ -6,6 +6,7 @@ from typing import Dict, List, Tuple
 import pytest
 import torch
 
+from ume.compat import CPU_AUTOCAST
 from ume.dataset.batch import Example, MixtureBatch, collate
 from ume.models.echo import PARTS, STAGES, Echo, EchoConfig, SlotConfig
 from ume.nn.encoders import EncoderConfig
@@ -200,6 +201,31 @@ def test_who_is_hardly_ever_alone_is_not_told() -> None:
     total.backward()
     assert float(loss.tasks["arcface"]) == 0 and torch.isfinite(total)
     assert stage.figures(lost)["accuracy"].denominator == 0
+
+
+def test_nobody_to_be_told_on_a_frozen_encoder_is_a_step_all_the_same() -> None:
+    together = turns_of_two(0, 1)
+    together.activity[8:67] = True
+    echo = model()
+    echo.encoder.requires_grad_(False)
+    total, _ = stage_of("speakers", echo)("all", given(collate([together])))
+    total.backward()
+    assert float(total) == 0
+
+
+@pytest.mark.skipif(not CPU_AUTOCAST, reason="torch 1.13 has no autocast for all of this on a CPU")
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_learns_in_bf16(name: str, singles: Given, mixtures: Given) -> None:
+    data = mixtures if name == "slots" else singles
+    losses = {}
+    for precision in (torch.float32, torch.bfloat16):
+        config = StageConfig(predictor_width=32, predictor_layers=2)
+        stage = STAGE_CLASSES[name](model(), config, 4, precision)
+        torch.manual_seed(0)
+        total, _ = stage("all", data)
+        total.backward()
+        losses[precision] = float(total)
+    assert losses[torch.bfloat16] == pytest.approx(losses[torch.float32], rel=0.1, abs=0.05)
 
 
 def test_slots_learn_a_batch_in_latents_and_sound(mixtures: Given) -> None:

@@ -124,6 +124,27 @@ def test_the_experiment_folder_says_how_it_was_made_and_averages(mixtures, lang,
     assert ((middle - parts[0][name]).abs().max()) < 2 * spread + 1e-6
 
 
+def test_the_mean_can_be_of_all_models(mixtures, lang, tmp_path):
+    main(config(mixtures, lang, tmp_path, steps=4, average_last=1.0))
+    last = load_checkpoint(tmp_path / "checkpoint-4.pt")
+    name = "asr.output.weight"
+    assert last["averaged"] == 4
+    torch.testing.assert_close(load_model(tmp_path).state_dict()[name].double(),
+                               last["model_avg"][name], rtol=0, atol=1e-7)  # fmt: skip
+
+
+def test_a_command_that_has_nothing_left_to_train_does_not_call_the_run_its_own(
+    mixtures, lang, tmp_path, monkeypatch
+):
+    given = config(mixtures, lang, tmp_path, steps=2)
+    main(given)
+    files = {name: (tmp_path / name).read_bytes() for name in ("command.sh", "model.safetensors")}
+    (tmp_path / "model.safetensors").unlink()
+    monkeypatch.setattr("sys.argv", ["ume", "train", "--something", "else"])
+    main(given)
+    assert all((tmp_path / name).read_bytes() == content for name, content in files.items())
+
+
 def test_a_task_that_does_not_hear_the_encoder_has_no_norm_there(mixtures, lang, tmp_path):
     given = config(mixtures, lang, tmp_path, asr_steps=0, crop_share=1.0, steps=2)
     given.model.separation.encoder_width = 0
@@ -188,7 +209,7 @@ def test_the_largest_batches_are_tried_first_and_leave_no_trace(
     def full(*_: object) -> None:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(trainer, "module", full)
+    monkeypatch.setattr(trainer.module, "forward", full)
     with pytest.raises(UmeError, match="lower --max_duration"):
         trainer.scan_largest()
 
@@ -218,7 +239,10 @@ def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_p
     given = config(mixtures, lang, tmp_path, steps=60, valid_every=1, rate=1e-9, encoder_rate=1e-9)
     given.asr_steps = given.guide_steps = given.opposite_sex_steps = 0
     given.best_by, given.keep_best, given.patience, given.average = "si_sdri", 3, 4, "best"
+    left = tmp_path / "best-valid-si_sdri-999.pt"
+    left.write_bytes(b"of another run")
     main(given)
+    left.unlink()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     values = {x["step"]: x["valid/si_sdri"] for x in lines if "valid/si_sdri" in x}
     best = sorted(values, key=lambda step: (-values[step], step))[:3]
@@ -241,11 +265,23 @@ def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_p
         ({"precision": "half"}, "give float32, bf16 or fp16"),
         ({"precision": "fp16"}, "needs a GPU"),
         ({"best_by": "wer"}, "--best_by wer: validation gives loss, diarization"),
+        ({"average_last": 1.5}, "--average_last 1.5: give a share"),
     ],
 )
 def test_options_that_cannot_be(changes, message, mixtures, lang, tmp_path):
     with pytest.raises(UmeError, match=message):
         main(config(mixtures, lang, tmp_path, **changes))
+
+
+def test_what_nothing_would_train_or_answer_is_refused(mixtures, lang, tmp_path):
+    given = config(mixtures, lang, tmp_path, asr_steps=2)
+    given.model.loss = LossConfig(0.5, 0.5, 0.0)
+    with pytest.raises(UmeError, match="asr_steps train a recogniser, and loss.asr is 0"):
+        main(given)
+    given = config(mixtures, lang, tmp_path)
+    given.model.num_speakers = 1
+    with pytest.raises(UmeError, match="has 2 speakers and the model answers for 1"):
+        main(given)
 
 
 @pytest.mark.parametrize(

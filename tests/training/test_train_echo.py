@@ -21,6 +21,7 @@ from ume.models.echo import STAGES, EchoConfig, SlotConfig
 from ume.models.files import load_echo
 from ume.nn.encoders import EncoderConfig
 from ume.nn.factors import FactorConfig
+from ume.nn.specaugment import SpecAugment
 from ume.nn.vit import ViTSize
 from ume.nn.whisper import WhisperSize
 from ume.training.checkpoint import find_checkpoints, load_checkpoint
@@ -65,7 +66,7 @@ def config(stage: str, exp: Path, *folders: Path, **changes: object) -> Config:
         warmup=2,
         num_workers=0,
         num_threads=1,
-        crop=None if stage == "content" else 1.5,
+        crop=None if stage in ("content", "factors") else 1.5,
         best_by="accuracy" if stage == "speakers" else "loss",
         large_margin_share=0.5,
         large_margin_crop=2.0,
@@ -141,12 +142,43 @@ def test_heads_are_trained_on_an_encoder_that_stays_as_it_is(kind, data, convers
     assert all(torch.equal(v, head[k]) for k, v in load_echo(exp).speaker.state_dict().items())
 
 
+def test_lower_layers_that_are_frozen_stay_as_they_are(data, tmp_path):
+    given = config("speakers", tmp_path, data, weight_decay=0.0)
+    given.model.encoder.vit.num_layers = 2
+    given.model.encoder.frozen_layers = 1
+    train(given)
+    first, last = (load_checkpoint(tmp_path / f"checkpoint-{n}.pt")["model"] for n in (2, 4))
+    moved = {name for name in first if not torch.equal(first[name], last[name])}
+    assert {name.split(".")[2] for name in moved if name.startswith("encoder.layers")} == {"1"}
+    assert not any(name.startswith("encoder.embedding") for name in moved)
+
+
+def test_what_is_frozen_hides_nothing_from_the_first_step_on(data, lang, tmp_path, monkeypatch):
+    modes = []
+
+    def watch(self, features, lens, before=SpecAugment.forward):
+        modes.append(self.training)
+        return before(self, features, lens)
+
+    monkeypatch.setattr(SpecAugment, "forward", watch)
+    train(config("content", tmp_path, data, encoder_rate=0.0, lang=str(lang)))
+    assert modes and not any(modes)
+
+
+def test_dev_has_no_say_in_whom_factors_tell(data, lang, tmp_path):
+    exp = train(config("factors", tmp_path, data, lang=str(lang), crop=None))
+    lines = [json.loads(line) for line in (exp / "metrics.jsonl").read_text().splitlines()]
+    logged = {name for line in lines for name in line}
+    assert "train/speaker" in logged and "valid/back" in logged and "valid/speaker" not in logged
+
+
 @pytest.mark.parametrize(
     "stage, changes, message",
     [
         ("phones", {}, "give one of jepa, content"),
         ("content", {}, "needs --lang"),
         ("content", {"lang": "LANG", "crop": 2.0}, "leave --crop out"),
+        ("factors", {"lang": "LANG", "crop": 2.0}, "leave --crop out"),
         ("speakers", {"best_by": "loss"}, "validation gives accuracy"),
         ("jepa", {"initialize_from": "NOWHERE"}, "train_echo"),
     ],
@@ -157,6 +189,13 @@ def test_options_that_cannot_be(stage, changes, message, data, lang, tmp_path):
         value = {"LANG": str(lang), "NOWHERE": str(tmp_path / "none")}.get(value, value)
         setattr(given, name, value)
     with pytest.raises(UmeError, match=message):
+        main(given)
+
+
+def test_a_mixture_of_more_speakers_than_slots_is_refused(conversations, tmp_path):
+    given = config("slots", tmp_path, conversations)
+    given.model.slots.num_slots = 1
+    with pytest.raises(UmeError, match="has 2 speakers and the model answers for 1"):
         main(given)
 
 

@@ -526,6 +526,8 @@ def check(config: UMEConfig) -> None:
     check_recogniser(config)
     if config.loss.distillation > 0 and config.asr.differentiate_by == "encoders":
         raise UmeError("loss.distillation needs another asr.differentiate_by than encoders")
+    if config.loss.distillation > 0 and config.loss.asr == 0:
+        raise UmeError("loss.distillation needs a loss.asr above 0: who else has such streams?")
     if config.num_speakers < 1:
         raise UmeError(f"num_speakers is {config.num_speakers}; it must be at least 1")
     if not any(getattr(config.loss, task) > 0 for task in TASKS):

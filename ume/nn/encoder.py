@@ -103,6 +103,12 @@ class Encoder(nn.Module, ABC):
         """What each layer is given beside its input, for clips of ``lens`` (B,) frames."""
         raise UmeError(f"the layers of {type(self).__name__} cannot be run one by one")
 
+    def run_layer(self, layer: nn.Module, x: Tensor, *context: Any) -> Tensor:
+        """The output of a layer, which with ``checkpointing`` is computed again going back."""
+        if self.checkpointing and self.training and x.requires_grad:
+            return checkpoint(layer, x, *context, use_reentrant=False)
+        return layer(x, *context)
+
     def run_layers(
         self, x: Tensor, lens: Tensor, skip: int = 0, before: Optional[Before] = None
     ) -> Tensor:
@@ -116,10 +122,7 @@ class Encoder(nn.Module, ABC):
         for number, layer in enumerate(self.stack[skip:]):
             if before is not None:
                 x = before(x, number)
-            if self.checkpointing and self.training and x.requires_grad:
-                x = checkpoint(layer, x, *context, use_reentrant=False)
-            else:
-                x = layer(x, *context)
+            x = self.run_layer(layer, x, *context)
             hidden.append(x)
         return torch.stack([*hidden[:-1], self.final_norm(x)])
 

@@ -5,6 +5,7 @@ from typing import Dict, NamedTuple, Optional
 
 from torch import Tensor, nn
 
+from ume.nn.encoder import full_precision
 from ume.nn.gelu import GELU
 from ume.nn.lengths import spread
 from ume.nn.linear import Linear
@@ -73,11 +74,13 @@ class Factors(nn.Module):
         Values (B, F, W) are zero in frames that do not exist; codes are of those that do, (N, C).
         ``count`` is the number of residual codebooks, all by default.
         """
-        found = {
-            "speaker": self.speaker_books(factored.speaker[mask]),
-            "product": self.content_books(factored.content[mask]),
-            "residual": self.residual_books(factored.content[mask], count),
-        }
+        speaker, content = (part[mask].float() for part in factored)
+        with full_precision(speaker):
+            found = {
+                "speaker": self.speaker_books(speaker),
+                "product": self.content_books(content),
+                "residual": self.residual_books(content, count),
+            }
         return {
             name: each._replace(values=spread(each.values, mask)) for name, each in found.items()
         }

@@ -50,7 +50,7 @@ class SpecAugment(nn.Module):
 def stretches(count: int, longest: Tensor, lens: Tensor, size: int) -> Tensor:
     """``count`` random stretches of [0, ``lens``), each at most ``longest``: a mask (B, ``size``).
 
-    Widths and places are uniform, drawn on the CPU, as all randomness of a run is.
+    Widths and places are uniform, drawn on the CPU.
     """
     width, place = (torch.rand(2, len(lens), count, 1)).to(lens.device)  # (B, count, 1)
     width = (width * (longest[:, None, None] + 1)).floor()

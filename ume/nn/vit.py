@@ -63,7 +63,7 @@ class ViTEncoder(Encoder):
         rows = torch.arange(len(x), device=x.device)[:, None]
         packed, exists = x[rows, index], valid_frames(lens, index.shape[1])  # (B, F', D), (B, F')
         for layer in self.layers:
-            packed = layer(packed, exists, index)
+            packed = self.run_layer(layer, packed, exists, index)
         return spread(self.norm(packed)[exists], seen)
 
     def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:

@@ -55,13 +55,20 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def learn(self, vectors: Tensor, codes: Tensor) -> None:
-        """Move the entries towards ``vectors`` (N, D) that have ``codes`` (N,)."""
+        """Move the entries towards ``vectors`` (N, D) that have ``codes`` (N,).
+
+        Vectors that are not finite, in any process, teach nothing: their step is skipped.
+        """
         chosen = nn.functional.one_hot(codes, self.size).to(vectors)  # (N, V)
-        for mean, new in ((self.counts, chosen.sum(dim=0)), (self.sums, chosen.T @ vectors)):
-            if distributed.is_initialized():
+        counts, sums = chosen.sum(dim=0), chosen.T @ vectors
+        if distributed.is_initialized():
+            for new in (counts, sums):
                 distributed.all_reduce(new)
                 new /= distributed.get_world_size()
-            mean.lerp_(new, 1 - DECAY)
+        if not sums.isfinite().all():
+            return
+        self.counts.lerp_(counts, 1 - DECAY)
+        self.sums.lerp_(sums, 1 - DECAY)
         self.entries.copy_(self.sums / self.counts.clamp(min=1e-5)[:, None])
         self.place(vectors, self.counts < DEAD * len(vectors) / self.size)
 
@@ -78,8 +85,8 @@ class Codebook(nn.Module):
         self.counts[which] = usual
 
     def forward(self, vectors: Tensor) -> Quantised:
-        """``vectors`` (N, D), of frames that exist."""
-        if self.training and not self.begun:
+        """``vectors`` (N, D), of frames that exist, in full precision."""
+        if self.training and not self.begun and vectors.isfinite().all():
             self.place(vectors.detach(), torch.ones_like(self.counts, dtype=torch.bool))
             self.begun.fill_(True)
         codes = self.codes(vectors.detach())

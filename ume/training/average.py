@@ -6,7 +6,7 @@ checkpoints (icefall's ``model_avg``).
 
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Sequence, Type, Union
+from typing import Any, Dict, List, Sequence, Type, Union
 
 import yaml
 from torch import Tensor
@@ -17,7 +17,9 @@ from ume.models.files import from_dict, save_model
 from ume.models.ume import UMEConfig
 from ume.training.checkpoint import (
     average_between,
+    best_name,
     find_checkpoints,
+    latest_checkpoint,
     load_checkpoint,
     update_average,
 )
@@ -30,15 +32,23 @@ def hand_on(folder: Path) -> None:
     """
     options = yaml.safe_load((folder / "config.yaml").read_text())
     if options["average"] == "best":
-        paths = sorted(folder.glob(f"best-valid-{options['best_by']}*.pt"))
-        if not paths:
-            raise UmeError(f"{folder} has no best-valid-*.pt; steps/train.sh makes them")
-        state = mean([load_checkpoint(path)["model"] for path in paths])
+        state = mean([load_checkpoint(path)["model"] for path in best_models(folder, options)])
     else:
         state = mean_of_last(folder, options["steps"], options["average_last"])
     copy_tokenizer(options, folder)
     kind: Type[Union[EchoConfig, UMEConfig]] = EchoConfig if "stage" in options else UMEConfig
     save_model(folder, from_dict(kind, options["model"]), state)
+
+
+def best_models(folder: Path, options: Dict[str, Any]) -> List[Path]:
+    """The files of the best models, as the last checkpoint knows them."""
+    last = latest_checkpoint(folder)
+    best = load_checkpoint(last)["best"] if last else []
+    paths = [folder / best_name(options["best_by"], options["keep_best"], step) for _, step in best]
+    for path in paths or [folder / best_name(options["best_by"], 1, 0)]:
+        if not path.exists():
+            raise UmeError(f"{path} is missing; steps/train.sh makes it")
+    return paths
 
 
 def copy_tokenizer(options: Dict[str, Any], folder: Path) -> None:
@@ -53,15 +63,18 @@ def mean_of_last(folder: Path, steps: int, share: float) -> Dict[str, Tensor]:
     """The mean of the models of the last ``share`` of the steps."""
     start = round(steps * (1 - share))
     found = dict(find_checkpoints(folder))
-    for step in (start, steps):
+    for step in filter(None, (start, steps)):
         if step not in found:
             raise UmeError(f"{folder}/checkpoint-{step}.pt is missing; steps/train.sh makes it")
-    first, last = (load_checkpoint(found[step]) for step in (start, steps))
-    if last["averaged"] == first["averaged"]:
+    last = load_checkpoint(found[steps])
+    before, state = 0, last["model_avg"]
+    if start:
+        first = load_checkpoint(found[start])
+        before = first["averaged"]
+    if last["averaged"] == before:
         return last["model"]  # a run too short to have entered any model into the mean
-    state = average_between(
-        first["model_avg"], first["averaged"], last["model_avg"], last["averaged"]
-    )
+    if before:
+        state = average_between(first["model_avg"], before, state, last["averaged"])
     return {name: value.to(last["model"][name].dtype) for name, value in state.items()}
 
 

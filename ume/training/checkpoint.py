@@ -44,6 +44,11 @@ def find_checkpoints(folder: PathLike) -> List[Tuple[int, Path]]:
     return sorted(found)
 
 
+def best_name(best_by: str, keep_best: int, step: float) -> str:
+    """The file of a best model, that of ``step``: icefall's name where only one is kept."""
+    return f"best-valid-{best_by}" + f"-{round(step)}" * (keep_best > 1) + ".pt"
+
+
 def latest_checkpoint(folder: PathLike) -> Optional[Path]:
     """The newest checkpoint, or None."""
     found = find_checkpoints(folder)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from lhotse.cut import Cut
@@ -145,6 +145,8 @@ class TrainingData(PlannedData):
             for mode in set(listed)
         }
         cuts = [cut for mode in listed for cut in read[mode]]
+        if num_speakers:
+            check_speakers(cuts, num_speakers)
         super().__init__(max(phase.stop for phase in phases), accumulate, num_workers)
         self.phases, self.seed = phases, seed
         self.crop_share = 0.0 if crop is None else crop_share
@@ -188,6 +190,17 @@ class TrainingData(PlannedData):
         kinds = self.kinds(phase)
         draw = np.random.default_rng([self.seed, step]).uniform()
         return f"{phase.name}-{kinds[-1] if draw < self.crop_share else kinds[0]}"
+
+
+def check_speakers(cuts: Iterable[Cut], most: int) -> None:
+    """One line for a mixture of more speakers than the ``most`` that a model answers for."""
+    for cut in cuts:
+        count = len({supervision.speaker for supervision in cut.supervisions})
+        if count > most:
+            raise UmeError(
+                f"cut {cut.id} has {count} speakers and the model answers for {most}; give a model "
+                "for as many, or other mixtures"
+            )
 
 
 def with_words(cuts: Sequence[Cut], longest: Optional[float]) -> List[Cut]:

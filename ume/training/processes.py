@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Dict, List
 
 import torch
@@ -30,9 +31,10 @@ class Processes:
         return values
 
     def mean(self, values: Dict[str, float]) -> Dict[str, float]:
-        """The mean over processes of each value; all have the same names."""
+        """The mean of each value over the processes that have it, as those with words do."""
         every = self.gather(values)
-        return {name: sum(one[name] for one in every) / self.world for name in values}
+        names = dict.fromkeys(name for one in every for name in one)
+        return {name: fmean(one[name] for one in every if name in one) for name in names}
 
     def wait(self) -> None:
         """Go on when all have come here."""

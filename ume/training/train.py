@@ -110,6 +110,13 @@ class LossOfBatch(nn.Module):
                 loss = self.model.loss(output, batch, tokens, self.teach(batch))
         return loss.total, loss
 
+    def train(self, mode: bool = True) -> "LossOfBatch":
+        """As ever, but the teacher has no dropout and hides nothing."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
+
     def teach(self, batch: MixtureBatch) -> Optional[Tensor]:
         """What the teacher hears in each source (B, S, F, D)."""
         if self.teacher is None:
@@ -248,6 +255,8 @@ def check(config: Config) -> None:
     """One line for options that cannot be."""
     if config.model.loss.asr > 0 and config.asr_steps < config.steps:
         check_heads_heard(config)
+    if config.asr_steps > 0 and config.model.loss.asr == 0:
+        raise UmeError("asr_steps train a recogniser, and loss.asr is 0; give one of them up")
     if config.model.asr.foundation_decoder and not config.encoder_weights:
         raise UmeError("asr.foundation_decoder needs --encoder_weights: its own are there, too")
 

@@ -23,7 +23,7 @@ from ume.models.echo import PARTS, STAGES, Echo, EchoConfig
 from ume.models.files import from_dict, load_echo, read_config
 from ume.nn.specaugment import SpecAugment, SpecAugmentConfig
 from ume.pretrained import initialise
-from ume.training.data import PlannedData, cuts_path
+from ume.training.data import PlannedData, check_speakers, cuts_path
 from ume.training.processes import Processes
 from ume.training.schedule import parameter_groups
 from ume.training.stages import STAGE_CLASSES
@@ -59,7 +59,7 @@ class Config(RunConfig):
     mode: str = "part"
     """Mixture mode of folders of conversations and mixtures."""
     crop: Optional[float] = None
-    """Length (s) of windows to learn from; none: whole cuts. content needs whole cuts."""
+    """Length (s) of windows to learn from; none: whole cuts, which tokens are learned from."""
     longest: Optional[float] = None
     """Seconds of the longest cuts to learn from. CTC says nothing but blank for a while, and long
     texts keep it there; short ones show it the way out."""
@@ -112,6 +112,8 @@ class EchoTask(Task[Config]):
         self.model: Echo = starting_model(config)
         self.model.encoder.specaugment = SpecAugment(config.specaugment)
         cuts = read_folders(config, "train")
+        if config.stage == "slots":
+            check_speakers(cuts, config.model.slots.num_slots)
         if config.longest is not None:
             cuts = [cut for cut in cuts if cut.duration <= config.longest]
         self.speakers = {name: k for k, name in enumerate(speakers_of(cuts))}
@@ -119,6 +121,8 @@ class EchoTask(Task[Config]):
         trained = ("encoder",) * (config.encoder_rate > 0) + stage.trains
         for name, part in self.model.named_children():
             part.requires_grad_(name in trained)
+        if "encoder" in trained:
+            self.model.encoder.freeze(config.model.encoder.frozen_layers)
         self.module = self.stage = stage(
             self.model, config.learn, len(self.speakers), DTYPES[config.precision]
         )
@@ -245,11 +249,13 @@ def settle(config: Config) -> None:
         raise UmeError(f"--stage {config.stage}: give one of {', '.join(STAGES)}")
     if config.stage == "content" and config.lang is None:
         raise UmeError("stage content needs --lang, a folder of steps/prepare_lang.sh")
-    if config.stage == "content" and config.crop is not None:
-        raise UmeError("stage content reads whole texts; leave --crop out")
+    if config.stage in WORDED and config.lang is not None and config.crop is not None:
+        raise UmeError(f"stage {config.stage} reads whole texts; leave --crop out")
     if config.initialize_from is not None:
         settings = read_config(config.initialize_from, "steps/train_echo.sh")
         config.model = from_dict(EchoConfig, settings)
+    if config.model.encoder.specaugment != SpecAugmentConfig():
+        raise UmeError("of a stage, give specaugment, not model.encoder.specaugment")
     if config.stage in config.model.stages:
         raise UmeError(f"{config.initialize_from} has been through stage {config.stage} already")
     if config.lang is not None:

@@ -31,6 +31,7 @@ from ume.losses.joint import JointLoss
 from ume.stage import lock_folder
 from ume.training.average import hand_on
 from ume.training.checkpoint import (
+    best_name,
     find_checkpoints,
     latest_checkpoint,
     load_checkpoint,
@@ -100,7 +101,15 @@ class RunConfig:
 C = TypeVar("C", bound=RunConfig)
 
 MOST_SKIPPED = 20  # updates in a row; a run that never has a finite gradient is broken
-HIGHER_IS_BETTER = ("si_sdri", "accuracy")  # of the figures of validation
+HIGHER_IS_BETTER = (  # of the figures of validation
+    "accuracy",
+    "deviation",
+    "perplexity_product",
+    "perplexity_residual",
+    "perplexity_speaker",
+    "rank",
+    "si_sdri",
+)
 
 
 class Stream(Protocol):
@@ -175,11 +184,6 @@ class Task(ABC, Generic[C]):
 
     def finish(self, folder: Path) -> None:  # noqa: B027, most tasks have nothing to do
         """Write what else belongs into the experiment folder."""
-
-
-def best_name(config: RunConfig, step: int) -> str:
-    """The file of a best model, that of ``step``: icefall's name where there is one only."""
-    return f"best-valid-{config.best_by}" + f"-{step}" * (config.keep_best > 1) + ".pt"
 
 
 def cost_sign(config: RunConfig) -> float:
@@ -279,9 +283,13 @@ class Trainer:
         self.best.insert(rank, [cost, self.step])
         dropped = self.best[self.config.keep_best :]
         del self.best[self.config.keep_best :]
-        self.save(best_name(self.config, self.step))
+        self.save(self.best_name(self.step))
         for _, step in dropped if self.processes.first and self.config.keep_best > 1 else []:
-            (self.folder / best_name(self.config, round(step))).unlink(missing_ok=True)
+            (self.folder / self.best_name(step)).unlink(missing_ok=True)
+
+    def best_name(self, step: float) -> str:
+        """The file of a best model."""
+        return best_name(self.config.best_by, self.config.keep_best, step)
 
     def best_score(self) -> Optional[float]:
         """What the best model scored in ``best_by``, if there was a validation."""
@@ -303,7 +311,7 @@ class Trainer:
         config = self.config
         journal = Journal(self.folder, self.step, config.steps) if self.processes.first else None
         begun, before = time.monotonic(), self.seconds
-        self.model.train()
+        self.module.train()
         if self.processes.device.type == "cuda" and self.step == 0:
             self.scan_largest()
         for kind, batches in self.data.updates(self.step):
@@ -336,6 +344,7 @@ class Trainer:
     def scan_largest(self) -> None:
         """Try the largest batches first: better out of memory now than in the night."""
         before = random_state()
+        buffers = [buffer.clone() for buffer in self.module.buffers()]  # such as running means
         for kind, batch in self.data.largest():
             try:
                 total, _ = self.module(kind, *self.inputs(kind, batch))
@@ -348,6 +357,8 @@ class Trainer:
                     f"not fit into memory; {self.task.memory_hint}"
                 ) from None
             self.optimizer.zero_grad(set_to_none=True)
+        for buffer, value in zip(self.module.buffers(), buffers):
+            buffer.copy_(value)
         set_random_state(before)
 
     def validates_at(self, step: int) -> bool:
@@ -455,6 +466,8 @@ def check(config: RunConfig) -> None:
         raise UmeError("--precision fp16 needs a GPU; give bf16 or float32")
     if config.precision == "bf16" and not (CPU_AUTOCAST or torch.cuda.is_available()):
         raise UmeError("--precision bf16 on a CPU needs torch 2 (utils/setup.sh --stack torch2)")
+    if not 0 <= config.average_last <= 1:
+        raise UmeError(f"--average_last {config.average_last}: give a share from 0 to 1")
     if min(config.keep_best, config.accumulate) < 1:
         raise UmeError("--keep_best and --accumulate must be at least 1")
 
@@ -495,7 +508,6 @@ def run(
     """Train in a folder that nobody else writes to."""
     if processes.first:
         check_same_run(config, folder)
-        record_run(config, folder)
     trainer = Trainer(config, processes, make_task)
     processes.wait()
     checkpoint = latest_checkpoint(folder)
@@ -503,6 +515,8 @@ def run(
         trainer.load_state(load_checkpoint(checkpoint))
         if processes.first:
             print(f"going on from {checkpoint}", file=sys.stderr)
+    if processes.first and trainer.step < config.steps:  # else it was made by an earlier command
+        record_run(config, folder)
     trainer.train()
     if not processes.first:
         return

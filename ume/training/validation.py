@@ -32,7 +32,8 @@ def validate(
 ) -> Dict[str, float]:
     """Losses (means over batches), DER at threshold 0.5 (%), SI-SDRi (dB), token error rate (%).
 
-    SI-SDRi is of the separation head under its own best permutation, over the whole signal.
+    SI-SDRi is of the separation head over the whole signal, under the permutation of the loss: its
+    own best one, or where ``loss.tied`` that of all heads.
     ``one_label`` is the share of mixtures (%) whose heads all have the same best permutation.
     """
     training = model.training

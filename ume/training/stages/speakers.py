@@ -43,7 +43,7 @@ class SpeakersStage(Stage):
         clips, speakers, alone = voices_alone(given.batch.activity, mask, given.speakers >= 0)
         embeddings = self.echo.embed(latents[clips], alone).float()
         if len(clips) == 0:  # windows in which nobody is alone for long enough
-            return {"arcface": latents.sum() * 0.0, **self.kept(latents, given, mask)}
+            return {"arcface": embeddings.sum() * 0.0, **self.kept(latents, given, mask)}
         loss = self.aids["arcface"](embeddings, given.speakers[clips, speakers], margin)
         return {"arcface": loss, **self.kept(latents, given, mask)}
 
