@@ -56,7 +56,7 @@ ume stage --dir "$folder" --name "check-$name" --force "$force" --audio "${audio
   --librispeech "$librispeech" --wham "$wham" --metadata "$metadata" --mixtures "$mix" \
   --num-speakers "$num_speakers" --type "$type" --parts "$parts" --check-files "$check_files" \
   --num-jobs "$nj"
-ume stage --dir "$folder" --name "prepare-$name" --force "$force" \
+ume stage --dir "$folder" --name "prepare-$name" --force "$force" --audio "${audio[@]}" \
   --input "${inputs[@]}" --output "$mix/jobs" -- \
   "${launcher[@]}" JOB=1:"$nj" "$folder/log/prepare-$name.JOB.log" \
   ume prepare-librimix --mixtures "$mix" "${options[@]}" --job JOB --num-jobs "$nj"

@@ -16,10 +16,13 @@ help_message="usage: steps/cascade.sh [options] <experiment folder> <cuts> <hypo
   --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=utils/weights.sh
+. "$(dirname "$0")/../utils/weights.sh"
 [[ $# -eq 3 ]] || die "expected <experiment folder> <cuts> <hypothesis folder>; see --help"
 exp=$1 cuts=$2 hyp=$3
 name=cascade-$(basename "$(dirname "$hyp")")-$input
 read -ra launcher <<<"$cmd"
+weights=$(weights_of "$whisper" --whisper)
 inputs=("$cuts")
 if [[ $input == separated ]]; then
   inputs+=("$hyp/meta.json")
@@ -27,7 +30,7 @@ if [[ $input == separated ]]; then
 fi
 
 ume stage --dir "$exp" --name "$name" --force "$force" --made-by "steps/infer.sh" \
-  --input "${inputs[@]}" --output "$hyp/words/whisper" -- \
+  --input "${inputs[@]}" --audio "$weights" --output "$hyp/words/whisper" -- \
   "${launcher[@]}" JOB=1:"$nj" "$exp/log/$name.JOB.log" \
   ume cascade --hyp "$hyp" --cuts "$cuts" --input "$input" --whisper "$whisper" \
   --num-threads "$num_threads" --job JOB --num-jobs "$nj"

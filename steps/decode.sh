@@ -30,10 +30,13 @@ help_message="usage: steps/decode.sh [options] <experiment folder> <lang folder>
   --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=utils/sets.sh
+. "$(dirname "$0")/../utils/sets.sh"
 [[ $# -eq 3 ]] || die "expected <experiment folder> <lang folder> <hypothesis folder>; see --help"
 exp=$1 lang=$2 hyp=$3
 name=$(basename "$(dirname "$hyp")")-$(basename "$hyp")-$method
 read -ra launcher <<<"$cmd"
+same_tokens "$exp" "$lang"
 options=(--hyp "$hyp" --lang "$lang" --method "$method")
 folders=("$hyp")
 for folder in $beside; do

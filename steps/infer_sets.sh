@@ -16,6 +16,7 @@ here=$(dirname "$0")
 [[ $# -ge 3 ]] || die "expected <experiment folder> <cuts of dev> <cuts of a test set>...; see --help"
 exp=$1 dev=$2
 shift 2
+all_different "$dev" "$@"
 infer=("$here/infer.sh" --nj "$nj" --cmd "$cmd" --force "$force")
 
 "${infer[@]}" --tune true "$exp" "$dev" "$exp/$(set_of "$dev")/separated"

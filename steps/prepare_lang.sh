@@ -7,7 +7,7 @@ vocab_size=500
 lm=
 dev_text=
 force=false
-help_message="usage: steps/prepare_lang.sh [options] <text> <lang folder>
+help_message="usage: steps/prepare_lang.sh [options] <text>... <lang folder>
   --type char|bpe           tokens: characters, or BPE units
   --vocab-size N            number of BPE units
   --lm DIR                  LibriSpeech's published n-grams, 3-gram.pruned.1e-7.arpa.gz and
@@ -15,14 +15,15 @@ help_message="usage: steps/prepare_lang.sh [options] <text> <lang folder>
   --dev-text FILE           print this text's OOV rate and perplexity
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
-[[ $# -eq 2 ]] || die "expected <text> <lang folder>; see --help"
-text=$1 lang=$2
+[[ $# -ge 2 ]] || die "expected <text>... <lang folder>; see --help"
+texts=("${@:1:$#-1}") lang=${!#}
 
-options=(--text "$text" --lang "$lang" --type "$type" --vocab-size "$vocab_size")
+printf -v list '"%s",' "${texts[@]}"
+options=(--text "[${list%,}]" --lang "$lang" --type "$type" --vocab-size "$vocab_size")
 [[ -z $lm ]] || options+=(--lm "$lm")
 [[ -z $dev_text ]] || options+=(--dev-text "$dev_text")
 
 ume stage --dir "$(dirname "$lang")" --name "$(basename "$lang")" --force "$force" \
   --made-by "the recipe's corpus stage" \
-  --input "$text" ${lm:+"$lm"} ${dev_text:+"$dev_text"} --output "$lang" -- \
+  --input "${texts[@]}" ${lm:+"$lm"} ${dev_text:+"$dev_text"} --output "$lang" -- \
   ume prepare-lang "${options[@]}"

@@ -20,18 +20,22 @@ help_message="usage: steps/pseudo_label.sh [options] <data folder> <output folde
   --force true              redo what is done
 Writes <output folder>/text, lines '<utterance> WORD WORD'."
 . "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=utils/weights.sh
+. "$(dirname "$0")/../utils/weights.sh"
 [[ $# -eq 2 ]] || die "expected <data folder> <output folder>; see --help"
 data=$1 output=$2
 read -ra launcher <<<"$cmd"
 label=(ume pseudo-label --data "$data" --output "$output" --parts "$parts")
 [[ -z $texts ]] || label+=(--texts "$texts")
 
+weights=$(weights_of "$whisper" --whisper)
 folder=$(dirname "$output") name=$(basename "$output")
 # The words do not depend on those that the data folder has got in the meantime.
 ume stage --dir "$folder" --name "$name" --force "$force" \
   --made-by "local/prepare_voxceleb2.sh or local/prepare_speakers.sh" \
-  --input "$data"/recordings_*.jsonl.gz ${texts:+"$texts"} --output "$output" -- \
+  --input "$data"/recordings_*.jsonl.gz ${texts:+"$texts"} --audio "$weights" \
+  --output "$output/jobs" -- \
   "${launcher[@]}" JOB=1:"$nj" "$folder/log/$name.JOB.log" \
   "${label[@]}" --whisper "$whisper" --num-threads "$num_threads" --job JOB --num-jobs "$nj"
 ume stage --dir "$folder" --name "join-$name" --force "$force" \
-  --input "$output"/*.json ${texts:+"$texts"} --output "$output/text" -- "${label[@]}" --job 0
+  --input "$output/jobs" ${texts:+"$texts"} --output "$output/text" -- "${label[@]}" --job 0

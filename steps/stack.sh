@@ -26,6 +26,7 @@ here=$(dirname "$0")
 [[ $# -ge 5 ]] || die "expected <experiment folder> <data folder> <output> <cuts of dev> <cuts>..."
 exp=$1 data=$2 out=$3 dev=$4
 shift 4
+all_different "$dev" "$@"
 read -ra launcher <<<"$cmd"
 model=("$exp/model.safetensors" "$exp/model.yaml")
 threads=(--num-threads "$num_threads")

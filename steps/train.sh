@@ -9,7 +9,7 @@ steps=
 seed=0
 encoder_weights=
 num_speakers=2
-num_workers=1
+num_workers=
 num_threads=0
 initialize_from=
 initialize_parts=encoder,rwse,asr
@@ -24,7 +24,7 @@ help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <ex
   --seed N                  seed of weights and batches
   --encoder-weights W       'auto', a file or a folder; empty: from scratch
   --num-speakers S          output streams
-  --num-workers N           processes that load and mix
+  --num-workers N           processes that load and mix, instead of the config's
   --num-threads N           threads of the arithmetic; 0: all cores
   --initialize-from EXP     experiment folder whose model is the start of some parts
   --initialize-parts P,P    these: encoder, rwse, diarization, separation, asr
@@ -50,9 +50,10 @@ for file in "${files[@]}"; do
   options+=(--config "$file")
 done
 options+=(--data "$data" --lang "$lang" --exp "$exp" --seed "$seed"
-  --model.num_speakers "$num_speakers" --num-workers "$num_workers" --num-threads "$num_threads")
+  --model.num_speakers "$num_speakers" --num-threads "$num_threads")
 [[ -z $train_parts ]] || options+=(--train-parts "[$train_parts]")
 [[ -z $steps ]] || options+=(--steps "$steps")
+[[ -z $num_workers ]] || options+=(--num-workers "$num_workers")
 [[ -z $encoder_weights ]] || options+=(--encoder-weights "$encoder_weights")
 inputs=("${files[@]}" "$data/about.json" "$lang/tokens.txt" "$lang/bpe.model")
 if [[ -n $initialize_from ]]; then

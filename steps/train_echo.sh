@@ -9,7 +9,7 @@ seed=0
 lang=
 initialize_from=
 encoder_weights=
-num_workers=1
+num_workers=
 num_threads=0
 torchrun=
 cmd=${train_cmd:-run.py}
@@ -24,7 +24,7 @@ help_message="usage: steps/train_echo.sh [options] <stage> <experiment folder> <
   --lang DIR                lang folder, for content and factors
   --initialize-from EXP     experiment folder of the stage before
   --encoder-weights W       weights of an encoder that is not Echo's own: 'auto', a file, a folder
-  --num-workers N           processes that load and mix
+  --num-workers N           processes that load and mix, instead of the config's
   --num-threads N           threads of the arithmetic; 0: all cores
   --torchrun 'OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=2
   --cmd LAUNCHER            \$train_cmd
@@ -50,9 +50,9 @@ for folder in "$@"; do
   inputs+=("$folder/about.json")
   options+=(--data+ "$folder")
 done
-options+=(--stage "$stage" --exp "$exp" --seed "$seed"
-  --num-workers "$num_workers" --num-threads "$num_threads")
+options+=(--stage "$stage" --exp "$exp" --seed "$seed" --num-threads "$num_threads")
 [[ -z $steps ]] || options+=(--steps "$steps")
+[[ -z $num_workers ]] || options+=(--num-workers "$num_workers")
 [[ -z $encoder_weights ]] || options+=(--encoder-weights "$encoder_weights")
 if [[ -n $lang ]]; then
   options+=(--lang "$lang")

@@ -15,9 +15,12 @@ help_message="usage: steps/tune_decoding.sh [options] <exp folder> <lang folder>
 Writes <exp folder>/tuned_decoding.json for 1best, tuned_decoding_<method>.json for another method.
 steps/decode.sh takes either with any method: what it does not hold keeps its default."
 . "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=utils/sets.sh
+. "$(dirname "$0")/../utils/sets.sh"
 [[ $# -eq 4 ]] || die "expected <exp folder> <lang folder> <cuts> <hyp folder>; see --help"
 exp=$1 lang=$2 cuts=$3 hyp=$4
 read -ra launcher <<<"$cmd"
+same_tokens "$exp" "$lang"
 read -ra list <<<"$methods"
 options=(--hyp "$hyp" --cuts "$cuts" --lang "$lang" --out "$exp")
 inputs=("$hyp/ctc" "$lang" "$cuts")

@@ -14,7 +14,7 @@ def command_line(arguments: List[str]) -> int:
         print(f"usage: ume find-weights: {__doc__}")
         return 0 if arguments[0] in ("-h", "--help") else 2
     try:
-        print(f"Whisper's weights: {find_whisper()}")
+        print(find_whisper())
     except UmeError as error:
         print(f"no pretrained encoder: {error}", file=sys.stderr)
         return 1

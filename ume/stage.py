@@ -89,7 +89,7 @@ def run_stage(options: argparse.Namespace, command: List[str]) -> int:
         print(f"{options.name}: done already, inputs unchanged; --force true redoes it")
         return 0
     if options.goes_on_from:
-        begin(options, wanted["inputs"])
+        begin(options, {**wanted["inputs"], **wanted["audio"]})
     print(f"{options.name}: {reason}", flush=True)
     record_path.unlink(missing_ok=True)
     started, cpu = time.monotonic(), sum(os.times()[2:4])
@@ -124,7 +124,7 @@ def begin(options: argparse.Namespace, inputs: Dict[str, str]) -> None:
     elif left and path.exists():
         begun = json.loads(path.read_text(encoding="utf-8"))
         for name, value in inputs.items():
-            if begun.get(name) != value:
+            if begun.get(name, value) != value:
                 raise UmeError(
                     f"{left[-1]} is of a run with another {name}; give another folder, or "
                     "--force true to start again"

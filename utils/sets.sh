@@ -17,3 +17,20 @@ has_words() {
 gives() {
   [[ ! -f $1/dev_max/separated/meta.json ]] || compgen -G "$1/dev_max/separated/$2/*" >/dev/null
 }
+
+# same_tokens EXP LANG: die unless the lang folder has the tokens that the model was trained with.
+same_tokens() {
+  [[ ! -f $1/bpe.model || ! -f $2/bpe.model ]] || cmp -s "$1/bpe.model" "$2/bpe.model" ||
+    die "$2 has other tokens than $1 was trained with; give the lang folder of then"
+}
+
+# all_different CUTS...: die where two manifests are of one set, whose results would be one folder.
+all_different() {
+  local cuts set
+  declare -A seen=()
+  for cuts in "$@"; do
+    set=$(set_of "$cuts")
+    [[ -z ${seen[$set]-} ]] || die "$cuts is called $set like ${seen[$set]}; rename its part"
+    seen[$set]=$cuts
+  done
+}

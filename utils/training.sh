@@ -1,10 +1,14 @@
 # One training run as a stage; to be sourced after parse_options.sh.
 # shellcheck shell=bash disable=SC2154 # variables of the script that sources this
 
+# shellcheck source=utils/weights.sh
+. "${BASH_SOURCE[0]%/*}/weights.sh"
+
 # run_training VERB EXP MADE_BY: run 'ume VERB' with the arrays options and inputs, on
-# $torchrun and $cmd; what made the inputs is for the error where one is missing.
+# $torchrun and $cmd, from $encoder_weights; what made the inputs is for the error where one is
+# missing.
 run_training() {
-  local verb=$1 exp=$2 made_by=$3 launcher given
+  local verb=$1 exp=$2 made_by=$3 launcher given found weights=()
   local train=(ume "$verb")
   read -ra launcher <<<"$cmd"
   if [[ -n $torchrun ]]; then
@@ -12,7 +16,11 @@ run_training() {
     train=(ume torchrun "${given[@]}" -m ume "$verb")
   fi
 
-  ume stage --dir "$exp" --name train --force "$force" --made-by "$made_by" \
+  if [[ -n $encoder_weights ]]; then
+    found=$(weights_of "$encoder_weights" --encoder-weights)
+    weights=(--audio "$found")
+  fi
+  ume stage --dir "$exp" --name train --force "$force" --made-by "$made_by" "${weights[@]}" \
     --input "${inputs[@]}" --goes-on-from "$exp"/{checkpoint,best-valid}-*.pt \
     --output "$exp/train.json" "$exp/model.safetensors" "$exp/model.yaml" -- \
     "${launcher[@]}" "$exp/log/train.log" "${train[@]}" "${options[@]}"

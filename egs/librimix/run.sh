@@ -29,7 +29,7 @@ encoder_weights=auto
 steps=
 torchrun=
 methods="ctc-greedy-search prefix-beam-search ctc-decoding 1best nbest nbest-oracle nbest-rescoring
-  whole-lattice-rescoring"
+  whole-lattice-rescoring attention-decoder ctc-attention attention"
 separation_metrics="SI-SDR BSSEval STOI PESQ"
 data=
 exp=
@@ -70,7 +70,8 @@ Model:
   --torchrun 'OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=8
   --seed N                  of weights and batches
 Words and scores:
-  --methods 'METHOD ...'    of decoding (see steps/decode.sh --help)
+  --methods 'METHOD ...'    of decoding (see steps/decode.sh --help); those by an attention decoder
+                            that the model lacks are left out
   --separation-metrics 'M'  SI-SDR, BSSEval, STOI, PESQ
   --cascade true            Whisper's own decoder on the separated voices as well
 Run:
@@ -99,11 +100,11 @@ both) train_parts=train-100,train-360 ;;
 *) die "option --train-set takes train-100, train-360 or both, not '$train_set'" ;;
 esac
 [[ $conf == conf/* ]] && conf=$recipe/$conf
-for name in librispeech wham alignments librispeechmix sparselibrimix materialise shar lm conf \
-  overlay first data exp publish; do
-  [[ -z ${!name} ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
+for name in librispeech wham metadata alignments librispeechmix sparselibrimix materialise shar lm \
+  conf overlay first encoder_weights data exp publish; do
+  [[ -z ${!name} || ${!name} =~ ^(own|auto|none)$ ]] ||
+    printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
 done
-[[ -z $metadata || $metadata == own ]] || metadata=$(realpath -m -- "$metadata")
 cd "$recipe"
 
 if ((stage <= 0 && stop_stage >= 0)); then
@@ -117,7 +118,7 @@ fi
 data=${data:-data}
 corpus=libri${num_speakers}mix_$((sampling_rate / 1000))k_$type
 mix=$data/$corpus
-lang=$data/lang_$token_type
+lang=$data/lang_libri${num_speakers}mix_${train_set}_$token_type
 [[ $token_type == char ]] || lang+=_$vocab_size
 streams=$num_speakers
 [[ $type != mix_single ]] || streams=1
@@ -126,16 +127,18 @@ parts=${parts:-${train_parts/,/ } dev test}
 weights=$encoder_weights
 [[ $weights != none ]] || weights=
 
+own=$data/metadata_own_libri${num_speakers}mix
+
 if ((stage <= 1 && stop_stage >= 1)); then
   log "stage 1: metadata"
   if [[ $metadata == own ]]; then
     local/create_librimix_metadata.sh --wham "$wham" --num-speakers "$num_speakers" \
-      --num-mixtures "$num_mixtures" --nj "$nj" --force "$force" "$librispeech" "$data/metadata_own"
+      --num-mixtures "$num_mixtures" --nj "$nj" --force "$force" "$librispeech" "$own"
   elif [[ -z $metadata ]]; then
     local/fetch_librimix_metadata.sh --force "$force" "$data/LibriMix"
   fi
 fi
-[[ $metadata != own ]] || metadata=$data/metadata_own
+[[ $metadata != own ]] || metadata=$own
 metadata=${metadata:-$data/LibriMix}
 
 if ((stage <= 2 && stop_stage >= 2)); then
@@ -156,8 +159,9 @@ fi
 
 if ((stage <= 3 && stop_stage >= 3)); then
   log "stage 3: lang folder"
+  IFS=, read -ra texts <<<"$train_parts"
   steps/prepare_lang.sh --type "$token_type" --vocab-size "$vocab_size" --lm "$lm" \
-    --dev-text "$mix/text_dev" --force "$force" "$mix/text_${train_parts%,*}" "$lang"
+    --dev-text "$mix/text_dev" --force "$force" "${texts[@]/#/$mix/text_}" "$lang"
 fi
 
 if ((stage <= 4 && stop_stage >= 4)); then
@@ -197,16 +201,18 @@ fi
 
 if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
   log "stage 6: decoding; what there is to choose is chosen on dev"
-  by_decoder=(attention-decoder ctc-attention)
-  [[ ! -d $exp/foundation ]] || by_decoder=(attention)
-  gives "$exp" states || by_decoder=()
-  chosen=()
-  for method in $methods "${by_decoder[@]}"; do
+  lacking=" attention "
+  [[ ! -d $exp/foundation ]] || lacking=" attention-decoder ctc-attention "
+  gives "$exp" states || lacking=" attention-decoder ctc-attention attention "
+  used=() chosen=()
+  for method in $methods; do
+    [[ $lacking != *" $method "* ]] || continue
+    used+=("$method")
     [[ $method == nbest-oracle || $method == ctc-attention ]] || chosen+=("$method")
   done
   [[ ${#chosen[@]} -eq 0 ]] || steps/tune_decoding.sh --methods "${chosen[*]}" --nj "$nj" --force "$force" \
     "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
-  for method in $methods "${by_decoder[@]}"; do
+  for method in "${used[@]}"; do
     tuned=$exp/tuned_decoding_$method.json
     [[ $method != 1best ]] || tuned=$exp/tuned_decoding.json
     [[ " ${chosen[*]} " == *" $method "* ]] || tuned=

@@ -17,6 +17,9 @@ It runs whole for the unchanged system and from training to scores for the other
 What is done and unchanged is skipped."
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/utils/parse_options.sh"
+for option in overlay first exp; do
+  [[ " $* " != *" --$option"[\ =]* ]] || die "option --$option after --: this script gives it itself"
+done
 exp=$(realpath -m -- "${exp:-$recipe/exp/ablations}")
 [[ -z $publish ]] || publish=$(realpath -m -- "$publish")
 

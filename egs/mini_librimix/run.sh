@@ -77,7 +77,10 @@ fi
 
 if [[ $encoder == auto ]]; then
   encoder=e-branchformer
-  if ume find-weights; then encoder=whisper; fi
+  if found=$(ume find-weights); then
+    log "Whisper's weights: $found"
+    encoder=whisper
+  fi
 fi
 corpus=embedded
 [[ -z $librispeech ]] || corpus=librispeech

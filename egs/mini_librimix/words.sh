@@ -17,6 +17,9 @@ help_message="usage: ./words.sh [options] -- --librispeech DIR [options of run.s
 What follows -- goes to run.sh, the same for all. What is done and unchanged is skipped."
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/utils/parse_options.sh"
+for option in overlay exp seed; do
+  [[ " $* " != *" --$option"[\ =]* ]] || die "option --$option after --: this script gives it itself"
+done
 exp=$(realpath -m -- "${exp:-$recipe/exp/words}")
 [[ -z $publish ]] || publish=$(realpath -m -- "$publish")
 joint=$recipe/conf/words/$form.yaml

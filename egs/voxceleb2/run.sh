@@ -77,13 +77,15 @@ for name in $compare; do
   [[ $name =~ ^(no-anchor|no-factors|random|log-mel|whisper)$ ]] ||
     die "option --compare: there is no '$name' (see --help)"
 done
+[[ -n $texts || " $compare " != *" no-"* ]] ||
+  die "option --compare: no-anchor and no-factors start from the stage content, which needs --texts"
 [[ $conf != conf && $conf != conf/* ]] || conf=$recipe/$conf
 heard=false known=$texts # the file of --texts, if there is one
 [[ ,$texts != *,whisper ]] || heard=true
 [[ $heard == false ]] || known=${texts%whisper} known=${known%,}
 [[ -z $known ]] || known=$(realpath -m -- "$known")
-for name in voxceleb2 flac speakers conversation_conf recordings conf data exp publish; do
-  [[ -z ${!name} ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
+for name in voxceleb2 flac speakers conversation_conf recordings conf whisper data exp publish; do
+  [[ -z ${!name} || ${!name} == auto ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
 done
 cd "$recipe"
 

@@ -115,8 +115,21 @@ def test_wrong_lines_are_named(files: Path, old: str, new: str, fault: str) -> N
     table = files / "LibriMix/metadata/Libri2Mix/libri2mix_dev-clean.csv"
     table.write_text(table.read_text().replace(old, new, 1))
     with pytest.raises(UmeError) as error:
-        Metadata(files / "LibriMix").rows(2, "dev")
+        Metadata(files / "LibriMix").rows(2, "dev", noisy=True)
     assert f"{table}{fault}" in str(error.value)
+
+
+def test_metadata_without_noise_do_for_clean_mixtures(files: Path) -> None:
+    table = files / "LibriMix/metadata/Libri2Mix/libri2mix_dev-clean.csv"
+    lines = [line.rsplit(",", 2)[0] for line in table.read_text().splitlines()]
+    table.write_text("\n".join(lines) + "\n")
+    rows = Metadata(files / "LibriMix").rows(2, "dev", noisy=False)
+    assert [(row.gains, row.noise) for row in rows] == [((0.5, 0.25), "")] * 2
+    clean = config(files, parts="dev")
+    clean.type = "mix_clean"
+    main(clean)
+    with pytest.raises(UmeError, match="there is no column noise_path"):
+        main(config(files, parts="dev"))
 
 
 def test_wrong_options(files: Path) -> None:

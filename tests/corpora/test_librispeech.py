@@ -76,6 +76,14 @@ def test_alignments_win_over_the_vad_and_split_files_choose(copy: Path, tmp_path
     assert about["activity"] == {"alignment": 1, "vad": 8} and about["num_with_text"] == 6
 
 
+def test_alignments_of_other_names_are_refused(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "rttm").mkdir()
+    line = "SPEAKER 102-7-0000 1 0.5 0.75 <NA> <NA> 102 <NA> <NA>\n"
+    (tmp_path / "rttm/x.rttm").write_text(line)
+    with pytest.raises(UmeError, match="recording 102-7-0000 .* name them <chapter>-<utterance>"):
+        main(Config(str(copy), str(tmp_path / "out"), str(tmp_path / "rttm")))
+
+
 def test_folders_that_are_no_corpus(copy: Path, tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", tmp_path, "nowhere does not exist")
     (tmp_path / "empty").mkdir()

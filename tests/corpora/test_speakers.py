@@ -118,6 +118,9 @@ def test_utterances_with_little_speech_are_left_out(copy: Path, tmp_path: Path) 
     assert sum(read_json(data / "about.json")["too_short"].values()) == 2
     ids = {s.id for part in PARTS for s in supervisions(data, part)}
     assert len(ids) == 34 and not ids & {short.stem, silent.stem}
+    data = prepare(copy, tmp_path / "all", min_speech=0.0)
+    ids = {s.id for part in PARTS for s in supervisions(data, part)}
+    assert len(ids) == 35 and silent.stem not in ids
 
 
 def test_bad_audio_is_named(copy: Path, tmp_path: Path) -> None:
@@ -202,7 +205,7 @@ def test_what_is_known_of_the_words_comes_with_its_utterances(
 ) -> None:
     known = supervisions(prepared, "train")[0].id
     texts = tmp_path / "text"
-    texts.write_text(f"{known} SOME WORDS\n")
+    texts.write_text(f"{known} SOME WORDS\n\n")
     data = prepare(corpus, tmp_path / "data", min_speech=1.0, texts=str(texts))
     found = {s.id: s.text for part in PARTS for s in supervisions(data, part)}
     assert {name for name, text in found.items() if text is not None} == {known}

@@ -195,6 +195,13 @@ def test_a_source_that_breaks_takes_its_audio_away(copy: Path, tmp_path: Path) -
     assert len(content(tmp_path / "flac")) == 17
 
 
+def test_audio_whose_source_is_gone_is_no_part_of_the_corpus(copy: Path, tmp_path: Path) -> None:
+    convert(copy, tmp_path / "flac")
+    (copy / "dev/aac/id00001/-x_0/00001.m4a").unlink()
+    with pytest.raises(UmeError, match=r"1 files have no source .*id00001/-x_0/00001.flac"):
+        convert(copy, tmp_path / "flac")
+
+
 def test_joining_wants_all_jobs(voxceleb2_corpus: Path, tmp_path: Path) -> None:
     options = Config(str(voxceleb2_corpus), str(tmp_path / "flac"), num_jobs=2)
     main(options)

@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.egs.recipe import RECIPE, Recipe, environment
@@ -77,3 +78,11 @@ def test_an_ablation_that_does_not_exist_is_named(tmp_path: Path):
     command = [str(RECIPE / "ablations.sh"), "--only", "none", "--exp", str(tmp_path)]
     run = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert run.returncode == 1 and "conf/ablations/none.yaml" in run.stderr + run.stdout
+
+
+@pytest.mark.parametrize("script", ["ablations.sh", "words.sh"])
+@pytest.mark.parametrize("given", [["--overlay", "x.yaml"], ["--exp=y"]])
+def test_what_the_script_gives_itself_is_refused(script: str, given: list, tmp_path: Path):
+    command = [str(RECIPE / script), "--exp", str(tmp_path), "--", "--steps", "4", *given]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert run.returncode == 1 and "after --: this script gives it itself" in run.stderr

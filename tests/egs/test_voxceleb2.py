@@ -1,5 +1,6 @@
 """The recipe of Echo end to end: a corpus laid out as VoxCeleb2, a model that learns nothing."""
 
+import re
 import shutil
 import subprocess
 from itertools import product
@@ -118,8 +119,29 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
         rows = {m["row"] for m in scores["metrics"] if m["name"] == "DER"}
         assert {"hypothesis", "one speaker", "all-speak"} <= rows
     assert (exp / "plots" / "bits.png").exists()
+    assert yaml.safe_load((exp / "jepa" / "config.yaml").read_text())["num_workers"] == 0
     before = {path: path.stat().st_mtime_ns for path in exp.rglob("model.safetensors")}
     again = [*command, "--stop-stage", "6"]
     run = subprocess.run(again, capture_output=True, text=True, env=environment())
-    assert run.returncode == 0 and "starting" not in run.stderr, run.stdout + run.stderr
+    assert run.returncode == 0 and "starting" not in run.stdout, run.stdout + run.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("conf", ["conf", "conf/small"])
+def test_slots_are_trained_on_windows_as_long_as_those_they_will_hear(conf: str) -> None:
+    crop = yaml.safe_load((ROOT / "egs/voxceleb2" / conf / "slots.yaml").read_text())["crop"]
+    for script in ("stack", "measure_echo"):
+        (window,) = re.findall(r"(?m)^window=(\d+)$", (ROOT / f"steps/{script}.sh").read_text())
+        assert float(window) == crop
+
+
+def test_comparisons_that_need_words_are_refused_without_them(tmp_path: Path) -> None:
+    command = [
+        str(ROOT / "egs/voxceleb2/run.sh"),
+        "--flac",
+        str(tmp_path),
+        "--compare",
+        "no-anchor",
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert run.returncode == 1 and "stage content, which needs --texts" in run.stderr

@@ -161,6 +161,17 @@ def test_shards_of_an_earlier_run_with_more_jobs_go(hyp: Path, tuned: str) -> No
     main(Config(str(hyp), tuned))
 
 
+@pytest.mark.parametrize("changed", [{}, {"model_sha256": "2"}, {"cuts_sha256": "3"}])
+def test_words_of_another_model_go(hyp: Path, tuned: str, changed: Dict[str, str]) -> None:
+    main(Config(str(hyp), tuned))
+    write_json(hyp / "words" / "1best.json", [])
+    write_json(hyp / "words" / "1best" / "1.json", {})
+    for job, names in ((1, ["b"]), (2, ["a"])):
+        write_job(hyp, job, names, **changed)
+    main(Config(str(hyp), tuned))
+    assert (hyp / "words" / "1best.json").exists() == (not changed)
+
+
 def test_what_a_killed_run_had_begun_to_write_is_not_read(hyp: Path, tuned: str) -> None:
     for kind, name in (("meta", "1.json"), ("posteriors", "1.safetensors")):
         half = hyp / kind / ".part-x" / name

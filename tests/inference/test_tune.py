@@ -53,6 +53,12 @@ def test_a_stream_too_many_must_stay_silent(references) -> None:
     assert table[Rule(0.2)].false_alarm > sum(len(r) for r in references.values())
 
 
+def test_a_speaker_too_many_is_missed(references) -> None:
+    posteriors = {name: posteriors_of(reference)[:, :1] for name, reference in references.items()}
+    errors = search([Rule(0.65)], posteriors, references, 0.02)[Rule(0.65)]
+    assert errors.miss == sum(reference[:, 1].sum() for reference in references.values())
+
+
 def test_glitches_are_filtered_out(references) -> None:
     posteriors = {name: posteriors_of(reference) for name, reference in references.items()}
     for values in posteriors.values():

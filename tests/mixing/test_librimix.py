@@ -208,10 +208,14 @@ def test_single_speaker_types(few: Path, librispeech: Path, wham: Path, tmp_path
 def test_without_alignments_an_utterance_is_speech(
     few: Path, librispeech: Path, tmp_path: Path
 ) -> None:
-    folder = prepare(tmp_path / "mix", librispeech, few, Path(), modes="min")
+    prepare(tmp_path / "mix", librispeech, few, Path(), modes="max")
+    folder = prepare(
+        tmp_path / "mix", librispeech, few, Path(), modes="min"
+    )  # nothing else is left
     speech, utterances = (folder / f"{kind}_dev_min.rttm" for kind in ("ref", "utterance"))
     assert speech.read_text() == utterances.read_text()
     part = read_json(folder / "about.json")["parts"]["dev"]
+    assert not list(folder.glob("*_max.*"))
     assert part["activity"] == {"utterance": 18}
     assert part["min"]["all_speak_der"] == 0 and part["min"]["overlap_ratio"] == 100
     assert sum(part["sexes"].values()) == part["min"]["num_mixtures"] == 9

@@ -45,7 +45,7 @@ def test_table_of_trivial_and_oracle_der(told, size: int, mode: str) -> None:
     ticks = round(TICK * 16000)
     total, all_speak = 0, 0
     wrong = {(shift, rule): 0 for shift in SHIFTS for rule in ("ours", "kept", "dropped")}
-    for number, row in enumerate(metadata.rows(size, "test")):
+    for number, row in enumerate(metadata.rows(size, "test", True)):
         samples = (min if mode == "min" else max)(lengths[path] for path in row.sources)
         segments = [aligned[utterance_of(path).partition("-")[2]][speaker_of(path)]
                     for path in row.sources]  # fmt: skip

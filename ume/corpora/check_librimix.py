@@ -62,7 +62,7 @@ def main(config: Config) -> None:
         raise UmeError(f"--wham is empty; {config.type} needs WHAM!'s noise")
     metadata = Metadata(config.metadata)
     parts = parse_parts(config.parts, metadata.parts(config.num_speakers))
-    rows = {part: metadata.rows(config.num_speakers, part) for part in parts}
+    rows = {part: metadata.rows(config.num_speakers, part, noisy) for part in parts}
     speech = {part: {path for row in rows[part] for path in row.sources} for part in parts}
     noise = {part: {row.noise for row in rows[part]} if noisy else set() for part in parts}
     root = existing(config.librispeech)

@@ -31,7 +31,7 @@ class Row:
     id: str
     sources: Tuple[str, ...]
     gains: Tuple[float, ...]
-    noise: str
+    noise: str  # "" where there is none
     noise_gain: float
 
 
@@ -61,17 +61,23 @@ class Metadata:
             )
         return found
 
-    def rows(self, num_speakers: int, part: str) -> List[Row]:
-        """The mixtures of a part."""
+    def rows(self, num_speakers: int, part: str, noisy: bool) -> List[Row]:
+        """The mixtures of a part; if not ``noisy``, without noise, which then need not be there."""
         path = self.path(num_speakers, part)
-        names = [f"source_{k}" for k in range(1, num_speakers + 1)] + ["noise"]
+        sources = [f"source_{k}" for k in range(1, num_speakers + 1)]
+        names = sources + ["noise"] * noisy
         columns = ["mixture_ID", *(f"{name}_{what}" for name in names for what in ("path", "gain"))]
         rows: Dict[str, Row] = {}
         for line, cells in read_table(path, columns):
-            paths = [cells[f"{name}_path"] for name in names]
-            gains = [number(cells[f"{name}_gain"], f"{path}:{line}") for name in names]
-            row = Row(cells["mixture_ID"], tuple(paths[:-1]), tuple(gains[:-1]), paths[-1],
-                      gains[-1])  # fmt: skip
+            paths = {name: cells[f"{name}_path"] for name in names}
+            gains = {name: number(cells[f"{name}_gain"], f"{path}:{line}") for name in names}
+            row = Row(
+                cells["mixture_ID"],
+                tuple(paths[name] for name in sources),
+                tuple(gains[name] for name in sources),
+                paths.get("noise", ""),
+                gains.get("noise", 0.0),
+            )
             if row.id in rows:
                 raise UmeError(f"{path}:{line}: mixture {row.id} is there twice; remove one")
             if len({speaker_of(source) for source in row.sources}) < num_speakers:

@@ -4,7 +4,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Tuple
 
 from ume.activity import SAMPLING_RATE, Annotation, Segment, detect_speech, read_rttm
 from ume.corpora.folder import Utterance, write_data_folder
@@ -67,6 +67,7 @@ def main(config: Config) -> None:
     else:
         parts = split_by_seed(speakers, sexes, config.seed)
     alignments = read_alignments(config.alignments) if config.alignments else {}
+    check_alignments(alignments, (source.id for source in sources), str(config.alignments))
     worded = {s.subset for part in parts.values() for s in part if s.text}
     texts = read_transcripts(corpus, worded, WITHOUT_TEXT)
 
@@ -153,6 +154,16 @@ def read_alignments(folder: str) -> Annotation:
         for recording, speakers in read_rttm(path).items():
             merged.setdefault(recording, {}).update(speakers)
     return merged
+
+
+def check_alignments(alignments: Annotation, utterances: Iterable[str], folder: str) -> None:
+    """One line for alignments of none of ``utterances``, ``<speaker>-<chapter>-<utterance>``."""
+    names = {name.partition("-")[2] for name in utterances}
+    if alignments and names and not names & set(alignments):
+        raise UmeError(
+            f"{folder}: recording {min(alignments)} and the others are none of the corpus's, such "
+            f"as {min(names)}; name them <chapter>-<utterance>"
+        )
 
 
 def read_source(

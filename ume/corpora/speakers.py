@@ -63,7 +63,7 @@ def main(config: Config) -> None:
         num_samples, speech = found[name]
         if part is None:
             continue
-        if sum(end - start for start, end in speech) < config.min_speech:
+        if not speech or sum(end - start for start, end in speech) < config.min_speech:
             short[part] += 1
         else:
             parts[part].append(utterance(file, sexes[file.speaker], num_samples, speech, texts))
@@ -110,9 +110,12 @@ def read_texts(path: Optional[str], utterances: Optional[Set[str]] = None) -> Di
     texts: Dict[str, str] = {}
     lines = existing(path, "ume pseudo-label").read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
-        name, *words = line.split()
-        if utterances is not None and name not in utterances:
-            raise UmeError(f"{path}, line {number}: the corpus has no utterance {name}")
+        name, *words = line.split() or [""]
+        if name and utterances is not None and name not in utterances:
+            raise UmeError(
+                f"{path}, line {number}: the corpus has no utterance {name}; remove the line, or "
+                "make the file anew"
+            )
         if words:
             texts[name] = " ".join(words)
     return texts

@@ -144,11 +144,19 @@ def join(config: Config, files: List[File]) -> None:
     """Write ``broken.txt``, ``conversion.json`` and a copy of the speakers' metadata.
 
     Raises:
-        UmeError: a file is neither converted nor broken, or too many are broken.
+        UmeError: a file is neither converted nor broken, one has lost its source, or too many are
+            broken.
     """
     output = Path(config.output)
     metadata = existing(Path(config.corpus) / METADATA)
     broken = read_shares(output / "conversion", MADE_BY)
+    targets = {file.target for file in files}
+    orphans = [path for path in sorted(output.glob("*/*/*/*.flac")) if path not in targets]
+    if orphans:
+        raise UmeError(
+            f"{len(orphans)} files have no source in {config.corpus} ({orphans[0]}); remove them, "
+            "or give another folder for the FLAC"
+        )
     lost = [file for file in files if file.name not in broken and not file.is_done()]
     if lost:
         raise UmeError(f"{len(lost)} files are not converted ({lost[0].source}); run {MADE_BY}")

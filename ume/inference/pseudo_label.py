@@ -28,7 +28,7 @@ class Config:
     data: str
     """Data folder."""
     output: str
-    """Folder for the jobs' shares, and for `text`: lines `<utterance> WORD WORD`."""
+    """Folder for `text`, lines `<utterance> WORD WORD`, and for the jobs' shares, `jobs/`."""
     parts: str = "train dev test"
     """Parts of the data folder, with spaces between."""
     texts: Optional[str] = None
@@ -48,8 +48,9 @@ def main(config: Config) -> None:
 
     Utterances with words that stay figures, such as ordinals, are left out.
     """
+    jobs = Path(config.output) / "jobs"
     if config.job == 0:
-        heard = read_shares(config.output, "steps/pseudo_label.sh")
+        heard = read_shares(jobs, "steps/pseudo_label.sh")
         spelled = {name: text for name, text in heard.items() if SPELLED.fullmatch(text)}
         words = {**spelled, **read_texts(config.texts)}
         lines = [f"{name} {text}\n" for name, text in sorted(words.items()) if text]
@@ -69,4 +70,4 @@ def main(config: Config) -> None:
     for group in tqdm(share(groups, config.job, config.num_jobs), mininterval=5):
         texts = transcriber([load_example(cut).audio for cut in group])
         found.update(zip((cut.id for cut in group), map(normalise, texts)))
-    write_share(config.output, config.job, config.num_jobs, found)
+    write_share(jobs, config.job, config.num_jobs, found)

@@ -3,6 +3,7 @@
 The last step of inference: it joins what the jobs wrote and checks that nothing is missing.
 """
 
+import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -112,10 +113,23 @@ def join_meta(hyp: Path) -> Dict[str, Any]:
     }
 
 
+def drop_words(hyp: Path, meta: Dict[str, Any]) -> None:
+    """Remove words that were decoded of what another model, or other cuts, gave here before."""
+    if not (hyp / "meta.json").exists():
+        return
+    before = read_json(hyp / "meta.json")
+    if (hyp / "words").exists() and any(
+        before[name] != meta[name] for name in ("model_sha256", "cuts_sha256")
+    ):
+        shutil.rmtree(hyp / "words")
+        print(f"removed {hyp / 'words'}: they were of another model or other cuts")
+
+
 def main(config: Config) -> None:
     """Write ``hyp.rttm``, ``segments.json`` (where there are posteriors) and ``meta.json``."""
     hyp = existing(config.hyp, "steps/infer.sh")
     meta = join_meta(hyp)
+    drop_words(hyp, meta)
     if "diarization" in meta["tasks"]:
         rule = Rule.read(config.tuned)
         found, shift = read_posteriors(hyp)

@@ -49,9 +49,11 @@ def search(
             active = np.stack(
                 [segments_to_frames(turns, samples, frame_shift) for turns in streams], axis=1
             )  # (F, K)
-            silent = active.shape[1] - reference.shape[1]  # streams that nobody is left for
-            spoken = np.pad(reference, ((0, 0), (0, silent)))
-            errors += frame_der(torch.from_numpy(active)[None], torch.from_numpy(spoken)[None])
+            most = max(active.shape[1], reference.shape[1])  # streams, or speakers, of nobody
+            both = [
+                np.pad(each, ((0, 0), (0, most - each.shape[1]))) for each in (active, reference)
+            ]
+            errors += frame_der(*(torch.from_numpy(each)[None] for each in both))
         table[rule] = errors
     return table
 

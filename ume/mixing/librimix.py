@@ -20,7 +20,7 @@ import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE, Annotation
 from ume.corpora.folder import Utterance, summary, write_manifest
 from ume.corpora.librimix import Metadata, Row, speaker_of, utterance_of
-from ume.corpora.librispeech import read_alignments, read_sexes
+from ume.corpora.librispeech import check_alignments, read_alignments, read_sexes
 from ume.errors import UmeError
 from ume.files import (
     atomic_folder,
@@ -92,7 +92,7 @@ def make_share(config: Config, plan: Dict[str, Any]) -> None:
     maker = Maker(corpus, plan["type"], config.sampling_rate)
     with atomic_folder(share(config, config.job)) as folder:
         for part in plan["parts"]:
-            rows = metadata.rows(plan["num_speakers"], part)
+            rows = metadata.rows(plan["num_speakers"], part, plan["type"] != "mix_clean")
             first, last = (len(rows) * j // config.num_jobs for j in (config.job - 1, config.job))
             rows = rows[first:last]
             for mode in config.modes.split():
@@ -112,6 +112,7 @@ class Corpus:
         self.librispeech, self.wham = Path(plan["librispeech"]), Path(plan["wham"])
         self.sources, self.noises = plan["sources"], plan["noises"]
         self.aligned: Annotation = read_alignments(alignments) if alignments else {}
+        check_alignments(self.aligned, map(utterance_of, self.sources), str(alignments))
         self.sexes = metadata.sexes()
         speakers = self.librispeech / "SPEAKERS.TXT"
         if {speaker_of(path) for path in self.sources} - set(self.sexes):
@@ -210,6 +211,9 @@ def join(config: Config, plan: Dict[str, Any]) -> None:
         if read_json(existing(path / "share.json", MADE_BY)) != ours:
             raise UmeError(f"{path} is of another run; {MADE_BY}")
     (folder / "about.json").unlink(missing_ok=True)
+    for path in [*folder.glob("cuts_*"), *folder.glob("text_*"), *folder.glob("ref_*"),
+                 *folder.glob("utterance_*")]:  # fmt: skip
+        path.unlink()  # parts or modes of an earlier run, which nobody asks for any more
     parts = {}
     for part in plan["parts"]:
         utterances = joined_utterances(path / f"utterances_{part}.json.gz" for path in shares)

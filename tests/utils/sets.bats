@@ -1,0 +1,38 @@
+#!/usr/bin/env bats
+# Names of sets and what belongs together.
+
+setup() {
+  cd "$BATS_TEST_TMPDIR" || exit
+  utils=$BATS_TEST_DIRNAME/../../utils
+  cat >script.sh <<SH
+set -euo pipefail
+. "$utils/log.sh"
+. "$utils/sets.sh"
+"\$@"
+SH
+}
+
+@test "a set is named by its manifest" {
+  run bash script.sh set_of "a folder/cuts_test-other_max.jsonl.gz"
+  [[ $status -eq 0 && $output == test-other_max ]]
+}
+
+@test "two manifests of one set are refused" {
+  run bash script.sh all_different a/cuts_dev_part.jsonl.gz a/cuts_test_part.jsonl.gz
+  [[ $status -eq 0 ]]
+  run bash script.sh all_different a/cuts_test_part.jsonl.gz "b c/cuts_test_part.jsonl.gz"
+  [[ $status -eq 1 && $output == *"b c/cuts_test_part.jsonl.gz is called test_part like a/cuts_test"* ]]
+}
+
+@test "a lang folder with other tokens than the model's is refused" {
+  mkdir exp lang
+  run bash script.sh same_tokens exp lang
+  [[ $status -eq 0 ]]
+  echo one >exp/bpe.model
+  echo one >lang/bpe.model
+  run bash script.sh same_tokens exp lang
+  [[ $status -eq 0 ]]
+  echo two >lang/bpe.model
+  run bash script.sh same_tokens exp lang
+  [[ $status -eq 1 && $output == *"lang has other tokens than exp was trained with"* ]]
+}
