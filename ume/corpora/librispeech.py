@@ -66,8 +66,7 @@ def main(config: Config) -> None:
         parts = read_split(config.split, speakers)
     else:
         parts = split_by_seed(speakers, sexes, config.seed)
-    alignments = read_alignments(config.alignments) if config.alignments else {}
-    check_alignments(alignments, (source.id for source in sources), str(config.alignments))
+    alignments = read_alignments(config.alignments, (source.id for source in sources))
     worded = {s.subset for part in parts.values() for s in part if s.text}
     texts = read_transcripts(corpus, worded, WITHOUT_TEXT)
 
@@ -144,8 +143,16 @@ def read_transcripts(corpus: Path, subsets: set, remedy: str = "") -> Dict[str, 
     return {name: text for name, text in texts.items() if text}
 
 
-def read_alignments(folder: str) -> Annotation:
-    """All RTTM files of a folder as one annotation, recordings named ``<chapter>-<utterance>``."""
+def read_alignments(folder: Optional[str], utterances: Iterable[str]) -> Annotation:
+    """All RTTM files of a folder as one annotation, recordings named ``<chapter>-<utterance>``.
+
+    Empty without a folder.
+
+    Raises:
+        UmeError: there are none, or of none of ``utterances``, ``<speaker>-<chapter>-<utterance>``.
+    """
+    if not folder:
+        return {}
     paths = sorted(existing(folder).glob("*.rttm"))
     if not paths:
         raise UmeError(f"{folder} holds no .rttm files; check --alignments")
@@ -153,17 +160,13 @@ def read_alignments(folder: str) -> Annotation:
     for path in paths:
         for recording, speakers in read_rttm(path).items():
             merged.setdefault(recording, {}).update(speakers)
-    return merged
-
-
-def check_alignments(alignments: Annotation, utterances: Iterable[str], folder: str) -> None:
-    """One line for alignments of none of ``utterances``, ``<speaker>-<chapter>-<utterance>``."""
     names = {name.partition("-")[2] for name in utterances}
-    if alignments and names and not names & set(alignments):
+    if merged and names and not names & set(merged):
         raise UmeError(
-            f"{folder}: recording {min(alignments)} and the others are none of the corpus's, such "
-            f"as {min(names)}; name them <chapter>-<utterance>"
+            f"{folder}: recording {min(merged)} and the others are none of the corpus's, such as "
+            f"{min(names)}; name them <chapter>-<utterance>"
         )
+    return merged
 
 
 def read_source(

@@ -20,7 +20,7 @@ import ume.compat  # noqa: F401  (mends Lhotse)
 from ume.activity import SAMPLING_RATE, Annotation
 from ume.corpora.folder import Utterance, summary, write_manifest
 from ume.corpora.librimix import Metadata, Row, speaker_of, utterance_of
-from ume.corpora.librispeech import check_alignments, read_alignments, read_sexes
+from ume.corpora.librispeech import read_alignments, read_sexes
 from ume.errors import UmeError
 from ume.files import (
     atomic_folder,
@@ -111,8 +111,7 @@ class Corpus:
     def __init__(self, plan: Dict[str, Any], metadata: Metadata, alignments: Optional[str]) -> None:
         self.librispeech, self.wham = Path(plan["librispeech"]), Path(plan["wham"])
         self.sources, self.noises = plan["sources"], plan["noises"]
-        self.aligned: Annotation = read_alignments(alignments) if alignments else {}
-        check_alignments(self.aligned, map(utterance_of, self.sources), str(alignments))
+        self.aligned: Annotation = read_alignments(alignments, map(utterance_of, self.sources))
         self.sexes = metadata.sexes()
         speakers = self.librispeech / "SPEAKERS.TXT"
         if {speaker_of(path) for path in self.sources} - set(self.sexes):

@@ -71,7 +71,8 @@ def main(config: Config) -> None:
         for part in choose_parts(found, config.parts, lists)
     }
     check_complete({part: [p for row in own for p in row.paths] for part, own in rows.items()})
-    alignments = read_alignments(config.alignments) if config.alignments else {}
+    utterances = (path.stem for own in rows.values() for row in own for path in row.paths)
+    alignments = read_alignments(config.alignments, utterances)
     with ThreadPoolExecutor(config.num_jobs) as pool:
         sets = [make_set(part, own, alignments, pool) for part, own in rows.items()]
     write_evaluation_folder(config.output, sets, {"corpus": "LibriSpeechMix"})
