@@ -49,14 +49,19 @@ once() {
     "${launcher[@]}" "$out/log/$name.log" "$@" "${threads[@]}"
 }
 
-# hypothesis SYSTEM CUTS RULE COMMAND...: the folder of a system for a set, closed and scored.
+# hypothesis SYSTEM CUTS INPUT... -- COMMAND...: the folder of a system for a set, closed and scored.
 hypothesis() {
-  local system=$1 cuts=$2 rule=$3 set hyp tuned
-  shift 3
+  local system=$1 cuts=$2 inputs=() set hyp tuned
+  shift 2
+  while [[ $1 != -- ]]; do
+    inputs+=("$1")
+    shift
+  done
+  shift
   set=$(set_of "$cuts")
   hyp=$out/$system/$set/separated
   ume stage --dir "$out/$system" --name "infer-$set" --force "$force" \
-    --input "${model[@]}" "$cuts" "$rule" --output "$hyp/meta" -- \
+    --input "${model[@]}" "$cuts" "${inputs[@]}" --output "$hyp/meta" -- \
     "${launcher[@]}" JOB=1:"$nj" "$out/$system/log/infer-$set.JOB.log" \
     "$@" --model "$exp" --cuts "$cuts" --hyp "$hyp" "${threads[@]}" --job JOB --num-jobs "$nj"
   tuned=$out/$system/tuned.json
@@ -88,10 +93,10 @@ once tune-stack "$dev" -- "$out/stack.json" \
   ume tune-stack --model "$exp" --cuts "$dev" --out "$out/stack.json" \
   "${windows[@]}" "${limit[@]}"
 for cuts in "$dev" "$@"; do
-  hypothesis slots "$cuts" "$out/stack.json" \
+  hypothesis slots "$cuts" "$out/stack.json" -- \
     ume stack --rule "$out/stack.json" "${windows[@]}" "${limit[@]}"
-  hypothesis oracle-count "$cuts" "$out/stack.json" \
+  hypothesis oracle-count "$cuts" "$out/stack.json" -- \
     ume stack --rule "$out/stack.json" "${windows[@]}" "${limit[@]}" --oracle-count true
-  hypothesis vbx "$cuts" "$out/vbx.json" \
+  hypothesis vbx "$cuts" "$out/vbx.json" "$out/plda.safetensors" -- \
     ume diarize --plda "$out/plda.safetensors" --options "$out/vbx.json" "${limit[@]}"
 done

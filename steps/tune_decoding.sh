@@ -24,6 +24,7 @@ same_tokens "$exp" "$lang"
 read -ra list <<<"$methods"
 options=(--hyp "$hyp" --cuts "$cuts" --lang "$lang" --out "$exp")
 inputs=("$hyp/ctc" "$lang" "$cuts")
+[[ ! -f $hyp/hyp.rttm ]] || inputs+=("$hyp/hyp.rttm")
 outputs=()
 for method in "${list[@]}"; do
   options+=(--methods+ "$method")

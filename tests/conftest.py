@@ -8,6 +8,10 @@ from typing import List
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import settings
+
+settings.register_profile("ume", deadline=None, derandomize=True)  # the same cases everywhere
+settings.load_profile("ume")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("UME_SHARED", ROOT.parent / "shared")).resolve()

@@ -6,7 +6,7 @@ from typing import List
 import pytest
 import torch
 
-from ume.decoding.joint_search import joint_search
+from ume.decoding.joint_search import NEVER, Search, joint_search
 from ume.nn.whisper import WhisperSize
 from ume.nn.whisper_decoder import WhisperDecoder
 
@@ -66,14 +66,15 @@ def test_a_stream_has_the_same_words_in_any_batch(decoder) -> None:
         assert joint_search(decoder, *alone, lens[[stream]], END, 6) == [together[stream]]
 
 
-def test_ctc_alone_reads_what_its_peaks_say(decoder) -> None:
+@pytest.mark.parametrize("weight", [0.999, 1.0])
+def test_ctc_alone_reads_what_its_peaks_say(decoder, weight) -> None:
     text = [3, 3, 2, 4]
     log_probs = torch.full((1, 12, VOCAB), -9.0)
     for place, token in enumerate([3, 0, 3, 0, 0, 2, 2, 0, 4, 4, 0, 0]):
         log_probs[0, place, token] = 0.0
     memory = torch.randn(1, 12, WIDTH)
     lens = torch.tensor([12])
-    found = joint_search(decoder, memory, log_probs.log_softmax(2), lens, END, 8, 0.999)
+    found = joint_search(decoder, memory, log_probs.log_softmax(2), lens, END, 8, weight)
     assert found == [text]
 
 
@@ -84,3 +85,11 @@ def test_a_stream_of_more_frames_than_the_decoder_has_positions_ends(decoder) ->
     decoder.embedding.weight.data[END] = -1000.0  # sooner any number of tokens than the end
     found = joint_search(decoder, memory, log_probs, torch.tensor([460]), END, 2, 0.0)
     assert len(found[0]) < 448
+
+
+def test_at_the_first_step_there_is_one_hypothesis_whatever_the_weight(decoder) -> None:
+    memory, log_probs = streams(20)
+    search = Search(decoder, memory, log_probs, torch.tensor([20]), END, 8, 1.0)
+    search.step()
+    real = search.tokens[search.totals.flatten() > NEVER].tolist()
+    assert sorted(real) == [[END, token] for token in range(VOCAB) if token not in (0, END)]

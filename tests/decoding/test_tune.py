@@ -22,6 +22,8 @@ from ume.decoding.tune import (
     error_rate,
     main,
     search,
+    search_all,
+    silent_streams,
     tuned_path,
 )
 from ume.errors import UmeError
@@ -87,6 +89,24 @@ def test_words_are_counted_as_scoring_counts_them() -> None:
     references = {"a_b": {"1": "WELL MISTER JONES", "2": "GOOD DAY"}}
     rate = error_rate(references, {"a_b_1": "Good day!", "a_b_2": "Well, Mr. Smith."})
     assert (rate.errors, rate.length) == (1, 5)
+
+
+@pytest.mark.parametrize("mixtures", [2], indirect=True)
+def test_streams_in_which_nobody_was_found_count_as_scoring_counts_them(
+    mixtures: Path, spoken: Path, streams: Dict[str, Tensor], hypothesis_folder: Make
+) -> None:
+    extra = {
+        f"{name[:-2]}_3": value.clone() for name, value in streams.items() if name.endswith("_1")
+    }
+    folder = hypothesis_folder({**streams, **extra})
+    cuts = str(mixtures / "cuts_test_max.jsonl.gz")
+    config = Config(str(folder), cuts, str(spoken), str(folder), ["ctc-greedy-search"])
+    spurious = min(e.error_rate for e in search_all(config)["ctc-greedy-search"].values())
+    found = [f"SPEAKER {name[:-2]} 1 0.0 1.0 <NA> <NA> {name[-1]} <NA> <NA>" for name in streams]
+    (folder / "hyp.rttm").write_text("\n".join(found) + "\n")
+    assert silent_streams(folder, [*streams, *extra]) == set(extra)
+    heard = min(e.error_rate for e in search_all(config)["ctc-greedy-search"].values())
+    assert heard < 0.05 < 0.4 < spurious
 
 
 @pytest.mark.parametrize("mixtures", [2], indirect=True)

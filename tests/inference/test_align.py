@@ -6,9 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ume.activity import FRAME_SAMPLES, FRAME_SHIFT
-from ume.inference.align import align_heads, busy_order
+from ume.inference.align import align_heads, alignment_rule, busy_order, heads_to_align
 from ume.metrics.permutations import permute
-from ume.models.ume import UMEOutput
+from ume.models.ume import UME, LossConfig, UMEConfig, UMEOutput
+from ume.nn.e_branchformer import EBranchformerSize
+from ume.nn.encoders import EncoderConfig
+from ume.nn.recogniser import RecogniserConfig
+from ume.nn.separation import SeparationConfig
 
 FRAME = FRAME_SAMPLES
 BLOCK = 50  # frames
@@ -32,7 +36,8 @@ def example(speakers: int, seed: int) -> "tuple[UMEOutput, torch.Tensor]":
     spoken = active & (torch.rand(active.shape, generator=generator) < 0.3)  # CTC is peaky
     scores = torch.randn(2, speakers, frames, VOCAB, generator=generator)
     scores[..., 0] += torch.where(spoken, -9.0, 9.0)
-    output = UMEOutput(frame_lens, frame_lens, logits, sources, scores.log_softmax(dim=-1))
+    states = torch.randn(2, speakers, frames, 3, generator=generator)
+    output = UMEOutput(frame_lens, frame_lens, logits, sources, scores.log_softmax(dim=-1), states)
     return output, frame_lens * FRAME
 
 
@@ -48,19 +53,52 @@ def test_whatever_the_heads_orders_they_end_as_the_voices(data, speakers: int, s
         permute(expected.activity_logits, activity_order, dim=2),
         expected.sources,
         permute(expected.ctc_log_probs, word_order, dim=1),
+        permute(expected.word_states, word_order, dim=1),
     )
-    aligned = align_heads(shuffled, lens, FRAME_SHIFT)
+    aligned = align_heads(shuffled, lens, FRAME_SHIFT, ["diarization", "asr"])
     assert torch.equal(aligned.sources, expected.sources)
     assert torch.equal(aligned.activity_logits, expected.activity_logits)
     assert torch.equal(aligned.ctc_log_probs, expected.ctc_log_probs)
+    assert torch.equal(aligned.word_states, expected.word_states)
 
 
 def test_without_words_the_activity_is_aligned_alone() -> None:
     output, lens = example(2, seed=0)
     expected = output.activity_logits
     output.activity_logits, output.ctc_log_probs = expected.flip(2), None
-    aligned = align_heads(output, lens, FRAME_SHIFT)
+    aligned = align_heads(output, lens, FRAME_SHIFT, ["diarization", "asr"])
     assert torch.equal(aligned.activity_logits, expected) and aligned.ctc_log_probs is None
+
+
+def test_only_the_heads_that_are_named_are_reordered() -> None:
+    output, lens = example(2, seed=0)
+    activity, words = output.activity_logits.flip(2), output.ctc_log_probs.flip(1)
+    output.activity_logits, output.ctc_log_probs = activity, words
+    aligned = align_heads(output, lens, FRAME_SHIFT, ["diarization"])
+    assert torch.equal(aligned.activity_logits, activity.flip(2))
+    assert torch.equal(aligned.ctc_log_probs, words)
+
+
+@pytest.mark.parametrize(
+    "form, losses, heads, rule",
+    [
+        ("encoders", (1, 1, 1), ["diarization", "asr"], "activity and words: reordered"),
+        ("voices", (1, 1, 1), ["diarization"], "activity: reordered"),
+        ("voices", (0, 1, 1), [], "none: there are no voices beside"),
+        ("encoders", (0, 1, 1), ["asr"], "words: reordered"),
+        ("encoders", (1, 0, 1), [], "none: there are no voices beside"),
+    ],
+)
+def test_words_that_are_read_of_voices_stay_with_them(form, losses, heads, rule) -> None:
+    size = EBranchformerSize(2, 8, 2, 8, 8, 3)
+    for tied in (False, True):
+        model = UME(UMEConfig(
+            vocab_size=VOCAB, encoder=EncoderConfig("e-branchformer", e_branchformer=size),
+            separation=SeparationConfig(hidden=8, bottleneck=8, blocks=1, repeats=1),
+            asr=RecogniserConfig(form, 8, 2, 8, 3, 1, 1), loss=LossConfig(*losses, tied=tied),
+        ))  # fmt: skip
+        assert heads_to_align(model) == ([] if tied else heads)
+        assert alignment_rule(model).startswith("none: the heads were trained" if tied else rule)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0])
@@ -80,6 +118,6 @@ def test_activity_has_a_pace_of_its_own(shift: float) -> None:
         activity = activity.view(2, BLOCK, 2, 2).mean(dim=2)
     words = output.ctc_log_probs
     output.activity_logits, output.ctc_log_probs = activity.flip(2), words.flip(1)
-    aligned = align_heads(output, lens, shift)
+    aligned = align_heads(output, lens, shift, ["diarization", "asr"])
     assert torch.equal(aligned.activity_logits, activity)
     assert torch.equal(aligned.ctc_log_probs, words)

@@ -1,7 +1,7 @@
 """Whisper's layers against a plain NumPy transcription of the paper's, and their independence."""
 
 import math
-from typing import Dict, List
+from typing import Any, Dict, List
 
 import numpy as np
 import pytest
@@ -240,6 +240,56 @@ def test_suppressed_tokens_are_impossible() -> None:
     first, later = (allowed(torch.zeros(1, 40), RULES, first)[0] for first in (True, False))
     assert torch.isinf(later).nonzero().flatten().tolist() == [3, 7, *range(31, 40)]
     assert torch.isinf(first).nonzero().flatten().tolist() == [3, 5, 7, *range(31, 40)]
+
+
+def test_no_tokens_need_be_suppressed() -> None:
+    none = DecodingRules(**{**vars(RULES), "suppressed": [], "suppressed_first": []})
+    found = allowed(torch.zeros(1, 40), none, True)[0]
+    assert torch.isinf(found).nonzero().flatten().tolist() == list(range(31, 40))
+
+
+def test_every_clip_has_a_limit_of_its_own() -> None:
+    torch.manual_seed(0)
+    decoder = WhisperDecoder(SIZE).eval()
+    torch.nn.init.normal_(decoder.positions, std=2.0)
+    audio = 3 * torch.randn(3, 9, 64)
+    whole = greedy_search(decoder, audio, RULES, limits=torch.tensor([30, 30, 30]))
+    cut = greedy_search(decoder, audio, RULES, limits=torch.tensor([30, 2, 5]))
+    assert cut == [text[:limit] for text, limit in zip(whole, (30, 2, 5))]
+    assert max(map(len, whole[1:])) > 5
+
+
+def test_words_before_a_loop_are_not_silence_for_the_loops_sake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten tokens of -0.6 each and a loop of -0.4 are above a threshold of -1 in the mean."""
+    said = [*range(10, 20), *[20] * 18]
+
+    class Script:
+        """Says what it is told to."""
+
+        def start(self, encoded, lens):
+            return self
+
+        def keep(self, rows):
+            return self
+
+        def __call__(self, new, state):
+            token = said[self.step]
+            chance = math.exp(-0.6 if self.step < 10 else -0.4)
+            logits = torch.full((1, 1, 40), math.log((1 - chance) / 28))
+            logits[..., [3, 7, *range(31, 40)]] = -1e9
+            logits[..., token] = math.log(chance)
+            self.step += 1
+            return logits
+
+    script: Any = Script()
+    script.step = 0
+    rules = DecodingRules(
+        **{**vars(RULES), "no_speech_threshold": -1.0, "log_prob_threshold": -1.0}
+    )
+    (text,) = greedy_search(script, torch.zeros(1, 2, 3), rules)
+    assert text == [*range(10, 20), 20]
 
 
 def test_silence_has_no_tokens(decoder: WhisperDecoder) -> None:

@@ -75,6 +75,8 @@ def test_missing_parts_are_named(tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text("{}")
     with pytest.raises(UmeError, match="suppressed tokens"):
         load_vocabulary(tmp_path)
+    (tmp_path / "config.json").write_text('{"suppress_tokens": []}')
+    assert load_vocabulary(tmp_path).rules.suppressed == []
     (tmp_path / "config.json").write_text('{"suppress_ids": [9], "suppress_ids_begin": [8]}')
     assert load_vocabulary(tmp_path).rules.suppressed_first == [8]
     content["added_tokens"].pop()

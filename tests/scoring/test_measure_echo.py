@@ -255,7 +255,7 @@ def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_measured_and_put_into_one_table(data, model, tmp_path) -> None:
     mix, alignment = tmp_path / "mix", tmp_path / "alignment.json"
     simulate_conversations(ConversationsConfig(
-        data=str(data), output=str(mix), mixtures="dev=4", num_speakers="1,2", duration=3.0,
+        data=str(data), output=str(mix), mixtures="dev=4 test=4", num_speakers="1,2", duration=3.0,
         turn=1.0, overlap_share=1.0,
     ))  # fmt: skip
     align_tokens.main(align_tokens.Config(str(model), str(data), "train", str(alignment)))
@@ -267,7 +267,7 @@ def test_everything_is_measured_and_put_into_one_table(data, model, tmp_path) ->
     whole, bare = tmp_path / "measures.json", tmp_path / "bare.json"
     main(Config(str(model), str(whole), str(data), part="train", alignment=str(alignment)))
     slots = tmp_path / "slots.json"
-    main(Config(str(model), str(slots), str(data), str(mix), "dev", window=1.5))
+    main(Config(str(model), str(slots), str(data), str(mix), "test", window=1.5))
     main(Config(str(model), str(bare), str(data), part="train"))
     names = [m["name"] for m in read_json(whole)["measures"]]
     for name in (
@@ -292,6 +292,9 @@ def test_everything_is_measured_and_put_into_one_table(data, model, tmp_path) ->
     assert "| routing accuracy | % |" in text and "bits per second" in text
     assert (tmp_path / "plots" / "bits.png").exists()
     assert "## Plumbing" in (tmp_path / "published.md").read_text()
+    (mix / "cuts_dev_part.jsonl.gz").unlink()  # what is live is chosen there
+    with pytest.raises(UmeError, match="cuts_dev_part"):
+        main(Config(str(model), str(slots), str(data), str(mix), "test", window=1.5))
     with pytest.raises(UmeError, match="--against nobody"):
         report.main(replace(config, against="nobody"))
     with pytest.raises(UmeError, match="NAME=PATH"):

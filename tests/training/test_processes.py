@@ -60,6 +60,8 @@ def train(options: dict, folder: Path, processes: int, accumulate: int) -> None:
     subprocess.run(
         [*command, "--config", str(folder / "options.yaml"), "--exp", str(folder / "exp")],
         check=True,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -89,5 +91,6 @@ def test_two_processes_are_one_that_accumulates_and_go_on_where_they_were(option
 def test_another_number_of_processes_does_not_go_on(options, tmp_path):
     train(dict(options, steps=4), tmp_path, 1, 2)
     (tmp_path / "exp/train.json").unlink()
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(subprocess.CalledProcessError) as caught:
         train(dict(options, steps=4), tmp_path, 2, 2)
+    assert "was trained by 1 processes and now there are 2" in caught.value.stderr

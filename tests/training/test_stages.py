@@ -91,6 +91,7 @@ def test_jepa_learns_a_batch_and_the_teacher_follows(singles: Given) -> None:
     for (name, teacher), first in zip(stage.aids["teacher"].named_parameters(), before):
         way, left = (student[name] - first).norm(), (student[name] - teacher).norm()
         assert not teacher.requires_grad and left <= way + 1e-6
+        assert not torch.equal(teacher, first), name
     stage.eval()
     figures = stage.figures(singles)
     assert figures["rank"].rate > 1.5 and figures["deviation"].rate > 0
@@ -142,8 +143,6 @@ def test_speakers_learn_a_batch_whatever_the_margin(singles: Given) -> None:
     assert losses["arcface"] < 0.05 < losses["before"]
     plain, large = (stage.losses(kind, singles)["arcface"] for kind in ("all", "margin"))
     assert large > plain
-    stage.eval()
-    assert 0 <= stage.figures(singles)["accuracy"].rate <= 100
 
 
 def test_speakers_are_watched_by_halves_heard_apart(
@@ -215,7 +214,9 @@ def test_nobody_to_be_told_on_a_frozen_encoder_is_a_step_all_the_same() -> None:
 
 @pytest.mark.skipif(not CPU_AUTOCAST, reason="torch 1.13 has no autocast for all of this on a CPU")
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_learns_in_bf16(name: str, singles: Given, mixtures: Given) -> None:
+def test_a_stage_in_bf16_has_the_loss_of_float32(
+    name: str, singles: Given, mixtures: Given
+) -> None:
     data = mixtures if name == "slots" else singles
     losses = {}
     for precision in (torch.float32, torch.bfloat16):
@@ -225,6 +226,8 @@ def test_a_stage_learns_in_bf16(name: str, singles: Given, mixtures: Given) -> N
         total, _ = stage("all", data)
         total.backward()
         losses[precision] = float(total)
+        gradients = [p.grad for p in stage.parameters() if p.grad is not None]
+        assert gradients and all(gradient.isfinite().all() for gradient in gradients)
     assert losses[torch.bfloat16] == pytest.approx(losses[torch.float32], rel=0.1, abs=0.05)
 
 

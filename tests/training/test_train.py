@@ -26,6 +26,7 @@ from ume.nn.recogniser import RecogniserConfig
 from ume.nn.separation import SeparationConfig
 from ume.training.checkpoint import find_checkpoints, load_checkpoint
 from ume.training.processes import join
+from ume.training.schedule import rate_at
 from ume.training.train import Config, UMETask, check, main
 from ume.training.trainer import Trainer
 
@@ -114,14 +115,14 @@ def test_the_experiment_folder_says_how_it_was_made_and_averages(mixtures, lang,
     assert {line["step"] for line in lines} == set(range(1, 7))
     assert any("valid/der" in line and "valid/si_sdri" in line for line in lines)
     model = load_model(exp)
-    parts = [load_checkpoint(exp / f"checkpoint-{step}.pt")["model"] for step in (4, 6)]
     name = "asr.output.weight"
     ours = model.state_dict()[name]
     assert (exp / "bpe.model").exists()
-    # the mean of the models after steps 4, 5 and 6; 5 is not kept, but what is left of it must fit
-    middle = 3 * ours - parts[0][name] - parts[1][name]
-    spread = (parts[0][name] - parts[1][name]).abs().max()
-    assert ((middle - parts[0][name]).abs().max()) < 2 * spread + 1e-6
+    kept = {step: load_checkpoint(exp / f"checkpoint-{step}.pt") for step in (3, 6)}
+    means = {step: state["model_avg"][name] for step, state in kept.items()}
+    expected = (6 * means[6] - 3 * means[3]) / 3  # of the models after steps 4, 5 and 6
+    torch.testing.assert_close(ours.double(), expected, rtol=0, atol=1e-6)
+    assert not torch.allclose(ours, kept[6]["model"][name], rtol=0, atol=1e-5)
 
 
 def test_the_mean_can_be_of_all_models(mixtures, lang, tmp_path):
@@ -143,6 +144,27 @@ def test_a_command_that_has_nothing_left_to_train_does_not_call_the_run_its_own(
     monkeypatch.setattr("sys.argv", ["ume", "train", "--something", "else"])
     main(given)
     assert all((tmp_path / name).read_bytes() == content for name, content in files.items())
+
+
+def test_the_checkpoint_that_the_mean_begins_with_is_kept(mixtures, lang, tmp_path):
+    main(config(mixtures, lang, tmp_path, keep=1, save_every=1))
+    assert [step for step, _ in find_checkpoints(tmp_path)] == [3, 6]
+
+
+def test_rates_and_guides_follow_the_plan(mixtures, lang, tmp_path):
+    given = config(mixtures, lang, tmp_path, asr_steps=2, guide_steps=2, rate=1e-3)
+    given.encoder_rate = 1e-4
+    main(given)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rates = [line["train/rate"] for line in lines if "train/rate" in line]
+    shares = [rate_at(step, 2, 2) for step in range(2)] + [rate_at(step, 4, 2) for step in range(4)]
+    assert rates == pytest.approx([1e-3 * share for share in shares])
+    trainer = make_trainer(given)
+    peaks = {id(p): g["peak"] for g in trainer.optimizer.param_groups for p in g["params"]}
+    for name, parameter in trainer.model.named_parameters():
+        assert peaks[id(parameter)] == (1e-4 if name.startswith("encoder.") else 1e-3), name
+    assert all(trainer.task.guides(1) for _ in range(9))
+    assert not any(trainer.task.guides(step) for step in (4, 5) for _ in range(9))
 
 
 def test_a_task_that_does_not_hear_the_encoder_has_no_norm_there(mixtures, lang, tmp_path):

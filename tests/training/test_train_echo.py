@@ -120,6 +120,9 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(data, tmp_path
         )
     curves = [(folder / "metrics.jsonl").read_text() for folder in (killed, whole)]
     assert curves[0] == curves[1]
+    aids = [load_checkpoint(whole / f"checkpoint-{step}.pt")["aids"] for step in (2, 4)]
+    assert any(not torch.equal(aids[0][name], value) for name, value in aids[1].items()
+               if name.startswith("teacher."))  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["vit", "log-mel", "whisper"])

@@ -9,6 +9,7 @@ import yaml
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ume.activity import SAMPLING_RATE
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding.decode import Config
 from ume.decoding.joint_search import joint_search
@@ -18,7 +19,8 @@ from ume.decoding.shards import Shards
 from ume.errors import UmeError
 from ume.files import existing
 from ume.losses.attention import text_loss
-from ume.nn.whisper_decoder import AttentionDecoder, greedy_search
+from ume.nn.whisper import WINDOW
+from ume.nn.whisper_decoder import MAX_NEW_TOKENS, MAX_TOKENS, AttentionDecoder, greedy_search
 from ume.pretrained import read_decoder
 
 if TYPE_CHECKING:
@@ -74,6 +76,12 @@ class FoundationDecoder:
     def __call__(self, streams: Dict[str, Tensor]) -> Dict[str, str]:
         return {name: texts[0] for name, texts in self.at_settings(streams).items()}
 
+    def limits(self, lens: Tensor) -> Tensor:
+        """The most tokens (B,) of streams of ``lens`` (B,) frames: Whisper's of every 30 s."""
+        windows = (lens * self.states.frame_shift / (WINDOW / SAMPLING_RATE)).ceil().long()
+        most = MAX_TOKENS - len(self.rules.prompt)
+        return (MAX_NEW_TOKENS * windows.clamp(min=1)).clamp(max=most)
+
     def at_settings(self, streams: Dict[str, Tensor]) -> Dict[str, List[str]]:
         """The words of each stream with every share."""
         memory, lens = padded(self.states, list(streams))
@@ -85,7 +93,7 @@ class FoundationDecoder:
                     for name, value in self.trained.items()
                 }
             )
-            texts = greedy_search(self.decoder, memory, self.rules, lens)
+            texts = greedy_search(self.decoder, memory, self.rules, lens, self.limits(lens))
             for name, text in zip(streams, texts, strict=True):
                 words[name].append(self.vocabulary.text(text))
         return words
@@ -128,7 +136,8 @@ class JointDecoder:
 class AttentionRescorer:
     """The reader that takes the sequence of highest acoustics + n-gram + attention decoder.
 
-    ``spelling`` gives the tokens of each word.
+    ``spelling`` gives the tokens of each word. ``long`` lists streams with a sequence of more
+    tokens than the decoder has positions: they are chosen without it.
     """
 
     def __init__(
@@ -141,6 +150,7 @@ class AttentionRescorer:
     ) -> None:
         self.draw, self.decoder, self.states, self.spelling = draw, decoder, states, spelling
         self.scales = torch.tensor(scales, dtype=torch.double)  # (N, 2)
+        self.long: List[str] = []
 
     def __call__(self, lattice: "k2.Fsa", names: List[str]) -> List[List[Labels]]:
         nbest = self.draw(lattice)
@@ -151,23 +161,25 @@ class AttentionRescorer:
 
     @torch.no_grad()
     def attention(self, words: List[Labels], owners: Tensor, names: List[str]) -> Tensor:
-        """Log-probability (R,) of each sequence and its end by the decoder.
+        """Log-probability (R,) of each sequence and its end by the decoder; 0 of ``long`` streams.
 
         ``owners`` (R,) are the streams, numbers in ``names``, that the sequences are of.
         """
         state = self.decoder.start(*padded(self.states, names))
         texts = [[token for word in each for token in self.spelling[word]] for each in words]
         prompt = [Tokenizer.end]
-        scores = [
-            -text_loss(
-                self.decoder,
-                state.keep(owners[rows]),
-                [texts[row] for row in rows.tolist()],
-                prompt,
-                Tokenizer.end,
-                smoothing=0.0,
-            )
-            for rows in torch.arange(len(texts)).split(SEQUENCES)
-            if len(rows)
-        ]
-        return torch.cat([torch.zeros(0), *scores]).double()
+        fits = [len(text) + len(prompt) <= MAX_TOKENS for text in texts]
+        long = {owner for owner, fit in zip(owners.tolist(), fits) if not fit}
+        self.long += [names[owner] for owner in sorted(long)]
+        judged = torch.tensor(
+            [row for row, owner in enumerate(owners.tolist()) if owner not in long],
+            dtype=torch.long,
+        )
+        scores = torch.zeros(len(texts), dtype=torch.double)
+        for rows in judged.split(SEQUENCES):
+            if len(rows):
+                chosen = [texts[row] for row in rows.tolist()]
+                scores[rows] = -text_loss(
+                    self.decoder, state.keep(owners[rows]), chosen, prompt, Tokenizer.end, 0.0
+                ).double()
+        return scores

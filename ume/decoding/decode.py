@@ -73,9 +73,9 @@ class Config:
     """Share of the weights that training began from, `encoder_weights` in the `config.yaml` of
     `model`, in those of the foundation decoder; the rest is what it ended with (attention only)."""
     max_arcs: int = 10_000
-    """Arcs of a lattice at most before paths are drawn from it or the 4-gram rescores it (all but
-    1best); of a larger one the least probable go. A model that is unsure has hundreds of thousands
-    in a few seconds, each of which a hundred paths would be compared with."""
+    """Arcs of a lattice at most before paths are drawn from it or the 4-gram rescores it (not
+    1best and ctc-decoding); of a larger one the least probable go. A model that is unsure has
+    hundreds of thousands in a few seconds, each of which a hundred paths would be compared with."""
     blank_penalty: float = 0.0
     """Taken from blank's log-probability in every frame (nats). A model that is unsure prefers
     blank to any one token, so that words are lost: about 2 for poorly separated voices."""

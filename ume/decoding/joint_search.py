@@ -93,8 +93,9 @@ class Search:
         self.drop_done()
 
     def joined(self, heard: Tensor, by_ctc: Tensor) -> Tensor:
-        """The score of both."""
-        return (1 - self.ctc_weight) * heard + self.ctc_weight * by_ctc
+        """The score of both; NEVER of what is no hypothesis, whatever the weights."""
+        both = (1 - self.ctc_weight) * heard + self.ctc_weight * by_ctc
+        return both.masked_fill(heard <= NEVER, NEVER)
 
     def end_here(self, heard: Tensor) -> None:
         """Take a stream's best hypothesis, ended with ``heard`` (R,), if it beats earlier ones."""

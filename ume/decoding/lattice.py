@@ -70,6 +70,11 @@ class LatticeDecoder:
         self.retried: List[str] = []
         self.pruned: List[str] = []
 
+    @property
+    def long(self) -> List[str]:
+        """Streams that were too long for what the reader asks."""
+        return getattr(self.reader, "long", [])
+
     def __call__(self, streams: Dict[str, Tensor]) -> Dict[str, str]:
         """Words of streams by the reader's first setting; see :meth:`at_settings`."""
         return {name: texts[0] for name, texts in self.at_settings(streams).items()}

@@ -18,6 +18,7 @@ NOTES = {
     "empty": "streams without a path, so without words",
     "retried": "streams decoded with smaller beams to fit the memory",
     "pruned": "streams whose lattices were pruned to --max-arcs",
+    "long": "streams too long for the attention decoder, which had no say in them",
 }  # lists of streams that decoders may have
 
 

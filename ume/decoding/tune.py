@@ -4,12 +4,13 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Dict, List, Literal, NamedTuple, Optional, Sequence
+from typing import Dict, FrozenSet, Iterable, List, Literal, NamedTuple, Optional, Sequence
 
 from meeteval.wer import combine_error_rates
 from meeteval.wer.wer.error_rate import ErrorRate
 from torch import Tensor
 
+from ume.activity import read_rttm
 from ume.corpora.text import normalise
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding import decode, streams
@@ -114,6 +115,7 @@ class Trials(NamedTuple):
     references: Texts
     shards: Shards
     names: List[str]  # the streams, by falling length
+    silent: FrozenSet[str]  # those in which nobody was found to speak: scoring takes no words there
     decoder: Decoder
 
     def at(self, penalty: float) -> Dict[Setting, ErrorRate]:
@@ -127,7 +129,10 @@ class Trials(NamedTuple):
         return {
             setting: error_rate(
                 self.references,
-                {name: texts[name][index] if name in texts else "" for name in self.names},
+                {
+                    name: texts[name][index] if name in texts and name not in self.silent else ""
+                    for name in self.names
+                },
             )
             for index, setting in enumerate(settings_of(self.options.method, penalty))
         }
@@ -147,7 +152,17 @@ def trials(
         raise UmeError(f"{hyp} has no {min(missing)}; run steps/infer.sh again")
     options = decode.Config(hyp, lang, method, model=model)
     decoder = make_decoder(options, tokenizer, scales_of(method), SHARES)
-    return Trials(options, references, shards, streams.by_length(shards, names), decoder)
+    silent = silent_streams(Path(hyp), names)
+    return Trials(options, references, shards, streams.by_length(shards, names), silent, decoder)
+
+
+def silent_streams(hyp: Path, names: Iterable[str]) -> FrozenSet[str]:
+    """The streams ``names`` without speech in ``hyp.rttm``; none where nobody was diarized."""
+    if not (hyp / "hyp.rttm").exists():
+        return frozenset()
+    speech = read_rttm(hyp / "hyp.rttm")
+    parts = ((name, *name.rpartition("_")[::2]) for name in names)
+    return frozenset(name for name, recording, k in parts if k not in speech.get(recording, {}))
 
 
 def search(config: Config, method: Method, penalty: float) -> Dict[Setting, ErrorRate]:

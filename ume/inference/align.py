@@ -4,31 +4,58 @@ Heads trained with one permutation agree by training. Heads trained with a permu
 the speakers in orders of their own; they are aligned by when each stream is busy.
 """
 
+from typing import List, Sequence
+
 import torch
 from torch import Tensor
 
 from ume.activity import FRAME_SHIFT, frame_samples
 from ume.metrics.permutations import best_permutation, permute
-from ume.models.ume import UMEOutput
+from ume.models.ume import UME, UMEOutput, heads_heard
 from ume.nn.lengths import num_frames, pool_frames, valid_frames
 
 TIED = "none: the heads were trained with one permutation"
+NOTHING = "none: there are no voices beside other answers"
 CORRELATED = (
-    "activity and words are reordered, per recording, to the permutation in which their busy "
-    "frames correlate best with the energy of the separated signals"
+    "reordered, per recording, to the permutation in which their busy frames correlate best with "
+    "the energy of the separated signals"
 )
 
 
-def align_heads(output: UMEOutput, audio_lens: Tensor, activity_shift: float) -> UMEOutput:
-    """Reorder the streams of ``output`` to those of its separated sources.
+def heads_to_align(model: UME) -> List[str]:
+    """The heads whose streams may be in another order than the separated sources.
+
+    Words that are read of each voice, or by its masks, are in the voices' order.
+    """
+    answers = model.answers()
+    if model.config.loss.tied or "separation" not in answers:
+        return []
+    own = {"separation"} | ({"asr"} if "separation" in heads_heard(model.config.asr) else set())
+    return [task for task in answers if task not in own]
+
+
+def alignment_rule(model: UME) -> str:
+    """What is done to make label k one person."""
+    if model.config.loss.tied:
+        return TIED
+    names = {"diarization": "activity", "asr": "words"}
+    heads = [names[task] for task in heads_to_align(model)]
+    return f"{' and '.join(heads)}: {CORRELATED}" if heads else NOTHING
+
+
+def align_heads(
+    output: UMEOutput, audio_lens: Tensor, activity_shift: float, heads: Sequence[str]
+) -> UMEOutput:
+    """Reorder the streams of ``heads``, diarization or asr, to those of the separated sources.
 
     ``activity_shift`` is the time between two frames of activity in seconds.
     """
-    assert output.sources is not None and output.activity_logits is not None
-    activity = output.activity_logits.sigmoid().transpose(1, 2)  # (B, S, F_a)
-    order = busy_order(output.sources, activity, audio_lens, activity_shift)
-    output.activity_logits = permute(output.activity_logits, order, dim=2)
-    if output.ctc_log_probs is not None:
+    assert output.sources is not None
+    if "diarization" in heads and output.activity_logits is not None:
+        activity = output.activity_logits.sigmoid().transpose(1, 2)  # (B, S, F_a)
+        order = busy_order(output.sources, activity, audio_lens, activity_shift)
+        output.activity_logits = permute(output.activity_logits, order, dim=2)
+    if "asr" in heads and output.ctc_log_probs is not None:
         spoken = 1 - output.ctc_log_probs[..., 0].exp()  # (B, S, F): not blank
         smooth = torch.nn.functional.avg_pool1d(spoken, 25, 1, 12)  # 0.5 s
         order = busy_order(output.sources, smooth, audio_lens, FRAME_SHIFT)

@@ -14,7 +14,7 @@ from ume.activity import FRAME_SAMPLES
 from ume.dataset.batch import MixtureBatch
 from ume.errors import UmeError
 from ume.files import write_json
-from ume.inference.align import CORRELATED, TIED, align_heads
+from ume.inference.align import align_heads, alignment_rule, heads_to_align
 from ume.inference.data import job_batches
 from ume.inference.shard import Shard, reduced, write_voices
 from ume.models.files import load_model
@@ -57,8 +57,9 @@ class Config:
 def separate(model: UME, batch: MixtureBatch, shard: Shard, config: Config) -> None:
     """The whole system on one batch."""
     output = model(batch.audio, batch.audio_lens, words=config.words)
-    if not model.config.loss.tied and {"diarization", "separation"} <= set(model.answers()):
-        output = align_heads(output, batch.audio_lens, shard.activity_shift)
+    heads = heads_to_align(model)
+    if heads:
+        output = align_heads(output, batch.audio_lens, shard.activity_shift, heads)
     for index, name in enumerate(batch.ids):
         frames, samples = int(output.frame_lens[index]), int(batch.audio_lens[index])
         if output.activity_logits is not None:
@@ -137,6 +138,6 @@ def run_input(config: Config, model: UME) -> None:
         **shard.meta(model, config.model, config.cuts, config.num_jobs, tasks),
         "input": config.input,
         "num_speakers": 1 if config.input == "mixture" else model.config.num_speakers,
-        "alignment_rule": TIED if model.config.loss.tied else CORRELATED,
+        "alignment_rule": alignment_rule(model),
         "cpu_seconds": time.process_time() - started,
     })  # fmt: skip

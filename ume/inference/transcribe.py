@@ -13,6 +13,7 @@ from ume.nn.whisper_decoder import WhisperDecoder, greedy_search
 from ume.pretrained.whisper import load_whisper
 from ume.pretrained.whisper_vocabulary import load_vocabulary
 
+DECODED_TOGETHER = 16  # windows: keys and values of one take 18 MB in tiny, 490 in large
 ENCODED_TOGETHER = 2  # clips: attention over 1500 frames takes 54 MB per clip and layer in tiny
 
 
@@ -35,9 +36,10 @@ class Transcriber:
         windows = [(index, w) for index, voice in enumerate(voices) for w in split(voice)]
         spoken = [(index, window) for index, window in windows if window.any()]
         texts: List[List[str]] = [[] for _ in voices]
-        if spoken:
-            transcripts = self.transcribe([window for _, window in spoken])
-            for (index, _), transcript in zip(spoken, transcripts, strict=True):
+        for first in range(0, len(spoken), DECODED_TOGETHER):
+            part = spoken[first : first + DECODED_TOGETHER]
+            transcripts = self.transcribe([window for _, window in part])
+            for (index, _), transcript in zip(part, transcripts, strict=True):
                 texts[index].append(transcript)
         return [" ".join(filter(None, parts)) for parts in texts]
 

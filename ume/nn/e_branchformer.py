@@ -187,7 +187,7 @@ class EBranchformerLayer(nn.Module):
 class EBranchformerEncoder(Encoder):
     """Log-mel, convolutional subsampling, sinusoidal positions, E-Branchformer layers.
 
-    ESPnet's encoder has up to two frames less than a clip is long; here its last one is repeated.
+    ESPnet's encoder has up to three frames less than a clip is long; here its last one is repeated.
     """
 
     def __init__(self, size: EBranchformerSize) -> None:

@@ -165,7 +165,11 @@ class DecodingRules:
 
 @torch.no_grad()
 def greedy_search(
-    decoder: AttentionDecoder, encoded: Tensor, rules: DecodingRules, lens: Optional[Tensor] = None
+    decoder: AttentionDecoder,
+    encoded: Tensor,
+    rules: DecodingRules,
+    lens: Optional[Tensor] = None,
+    limits: Optional[Tensor] = None,
 ) -> List[List[int]]:
     """Tokens of each clip, without prompt and end: openai-whisper's decoding at temperature 0.
 
@@ -175,19 +179,25 @@ def greedy_search(
     at the start, and the mean log-probability per token is below its own threshold.
 
     A clip ends where the decoder says the same over and over (:func:`repeated`). There
-    openai-whisper begins anew at higher temperatures, whose text is left to chance.
+    openai-whisper begins anew at higher temperatures, whose text is left to chance. It ends as well
+    after ``limits`` (B,) tokens, MAX_NEW_TOKENS by default.
     """
+    if limits is None:
+        limits = torch.full((len(encoded),), MAX_NEW_TOKENS)
+    limits = limits.to(encoded.device)
+    said = torch.zeros_like(limits)  # tokens, the end and copies included
     state = decoder.start(encoded, lens)
     texts: List[List[int]] = [[] for _ in encoded]
     scores = torch.zeros(len(encoded), device=encoded.device)
     rows = torch.arange(len(encoded), device=encoded.device)  # of the clips that have not ended
     new = torch.tensor([rules.prompt] * len(encoded), device=encoded.device)  # (B, U)
-    for step in range(MAX_NEW_TOKENS):
+    for step in range(int(limits.max())):
         logits = decoder(new, state)  # (B', U, V), B' = len(rows)
         if step == 0:
             silence = logits[:, 0].softmax(dim=1)[:, rules.no_speech]
         score, token = allowed(logits[:, -1], rules, first=step == 0).log_softmax(dim=1).max(dim=1)
         scores[rows] += score
+        said[rows] += 1
         going = token != rules.end
         for place in going.nonzero().flatten().tolist():
             text = texts[int(rows[place])]
@@ -196,13 +206,15 @@ def greedy_search(
             if copies:
                 del text[-copies:]
                 going[place] = False
+        going &= said[rows] < limits[rows]
         if not going.all():
             state, rows, token = state.keep(going), rows[going], token[going]
         if not len(rows):
             break
         new = token.unsqueeze(1)
     lengths = torch.tensor([len(text) + 1 for text in texts], device=encoded.device)
-    silent = (silence > rules.no_speech_threshold) & (scores / lengths < rules.log_prob_threshold)
+    mean = scores / torch.maximum(lengths, said)
+    silent = (silence > rules.no_speech_threshold) & (mean < rules.log_prob_threshold)
     return [[] if no_speech else text for no_speech, text in zip(silent, texts, strict=True)]
 
 

@@ -134,6 +134,6 @@ def suppressed_tokens(folder: Path) -> Tuple[List[int], List[int]]:
     for file in ("generation_config.json", "config.json"):
         config = read_json(folder / file) if (folder / file).exists() else {}
         for always, first in names:
-            if config.get(always):
+            if config.get(always) is not None:
                 return config[always], config.get(first) or []
     raise UmeError(f"{folder} has no config.json that lists Whisper's suppressed tokens; add it")
