@@ -18,17 +18,22 @@ SEXES = ["same-sex" if i % 15 < 6 else "opposite-sex" for i in range(60)]
 def scored(folder: Path, errors: list, names: list = NAMES) -> str:
     """An experiment whose recording i has ``errors[i]`` of 10 words wrong."""
     columns = {"unit": "%", "numerators": [100.0 * e for e in errors], "denominators": [10] * 60}
-    ratios = dict(recordings=names, pairs=PAIRS, sexes=SEXES, figures={"cpWER": columns})
+    ratios = dict(
+        recordings=names, pairs=PAIRS, sexes=SEXES, figures={"cpWER_separated_1best": columns}
+    )
     (folder / "test_max").mkdir(parents=True)
     (folder / "test_max/ratios.json").write_text(json.dumps(ratios))
     made = dict(model=str(folder), parameters=7_060_000, cpu_seconds=sum(errors), audio_seconds=600)
-    (folder / "test_max/scores.json").write_text(json.dumps({"hypothesis": made}))
+    metric = dict(name="cpWER", row="separated", method="1best", unit="%")
+    protocol = dict(reference="by hand", normaliser="none")
+    scores = dict(hypothesis=made, protocol=protocol, metrics=[metric])
+    (folder / "test_max/scores.json").write_text(json.dumps(scores))
     return str(folder)
 
 
 def compare(*exps: str, **options: str) -> list:
     out = Path(exps[0]).parent / "table.md"
-    main(Config(list(exps), "test_max", "cpWER", str(out), **options))
+    main(Config(list(exps), "test_max", "cpWER_separated_1best", str(out), **options))
     return out.read_text().splitlines()
 
 
@@ -63,8 +68,12 @@ def test_the_table_has_values_differences_and_subsets(tmp_path):
     lines = compare(base, scored(tmp_path / "other", [3] * 60))
     assert "| base | 20.0 |" in lines
     assert "| other | 30.0 (+10.0 [10.0, 10.0]) |" in lines
-    sizes = [line for line in lines if line.endswith("mixtures")]
-    assert sizes == ["all, 60 mixtures", "opposite-sex, 36 mixtures", "same-sex, 24 mixtures"]
+    sizes = [line for line in lines if line.endswith("pairs")]
+    assert sizes == [
+        "all, 60 mixtures, 15 speakers, 15 pairs",
+        "opposite-sex, 36 mixtures, 9 speakers, 9 pairs",
+        "same-sex, 24 mixtures, 6 speakers, 6 pairs",
+    ]
     costs = lines.index("| base | 7.1 | 12.0 |")
     assert lines[costs + 1] == "| other | 7.1 | 18.0 |"
 
@@ -77,6 +86,7 @@ def test_seeds_of_one_system_are_pooled(tmp_path):
     assert "| joint | 7.1 | 18.0 |" in lines
     made = [line.rpartition("/")[2] for line in lines if line.startswith("#### joint: ")]
     assert made == ["seed1", "seed2", "seed6"]
+    assert "each: base 1, joint 3; reference: by hand; normaliser of words: none." in "".join(lines)
 
 
 def test_tables_are_published_as_a_section_and_say_how_each_model_was_made(tmp_path):
@@ -97,12 +107,12 @@ def test_each_system_gives_the_first_figure_that_it_has(tmp_path):
     base, other = (scored(tmp_path / name, [errors] * 60) for name, errors in (("a", 2), ("b", 4)))
     path = Path(other) / "test_max" / "ratios.json"
     ratios = json.loads(path.read_text())
-    ratios["figures"]["own"] = ratios["figures"].pop("cpWER")
+    ratios["figures"]["own"] = ratios["figures"].pop("cpWER_separated_1best")
     path.write_text(json.dumps(ratios))
     out = tmp_path / "table.md"
-    main(Config([base, other], "test_max", "own|cpWER", str(out)))
+    main(Config([base, other], "test_max", "own|cpWER_separated_1best", str(out)))
     lines = out.read_text().splitlines()
-    assert "| system | own or cpWER, % |" in lines
+    assert "| system | own or cpWER, 1best, % |" in lines
     assert "| a | 20.0 |" in lines and "| b | 40.0 (+20.0 [20.0, 20.0]) |" in lines
 
 
@@ -115,7 +125,7 @@ def test_what_cannot_be_compared(tmp_path):
         compare(base)
     with pytest.raises(UmeError, match="steps/score.sh"):
         compare(base, str(tmp_path / "none"))
-    with pytest.raises(UmeError, match="has none of the figures DER; it has cpWER"):
+    with pytest.raises(UmeError, match="has none of the figures DER; it has cpWER_separated_1best"):
         main(Config([base, base], "test_max", "DER"))
     with pytest.raises(UmeError, match="--sets is empty"):
         main(Config([base, base], " "))

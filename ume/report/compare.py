@@ -15,7 +15,7 @@ from ume.files import existing, read_json, write_text
 from ume.report.making import making
 from ume.report.report import HEAD, publish
 from ume.scoring.bootstrap import CONFIDENCE, RESAMPLES, difference
-from ume.scoring.conventions import DIGITS, SUBSETS
+from ume.scoring.conventions import DIGITS, SUBSETS, column, label
 
 Counts = Tuple[np.ndarray, np.ndarray]  # numerators and denominators, each (R,)
 
@@ -53,6 +53,8 @@ class System:
         scored = [read_json(existing(path.with_name("scores.json"), "steps/score.sh"))
                   for path in paths]  # fmt: skip
         self.made = [scores["hypothesis"] for scores in scored]
+        self.protocol: Dict[str, str] = scored[0].get("protocol", {})
+        self.labels = {column(metric): label(metric) for metric in scored[0].get("metrics", [])}
         self.models = [Path(made["model"]) for made in self.made]
         for path, other in zip(paths, self.seeds):
             self.check(path, other)
@@ -135,23 +137,43 @@ def compare(systems: List[System], name: str, asked: List[str]) -> str:
     blocks = [
         f"### {name}",
         f"In brackets: {CONFIDENCE} % interval of the difference to {base.title}, paired bootstrap "
-        f"over speaker pairs, {RESAMPLES} resamples.",
+        f"over speaker pairs, {RESAMPLES} resamples. {told(systems)}",
     ]
     sexes = np.array(base.first["sexes"])
     for subset in SUBSETS:
         chosen = (sexes == subset) if subset != "all" else np.ones(len(sexes), dtype=bool)
         if chosen.any():
-            blocks.append(f"{subset}, {chosen.sum()} mixtures")
+            blocks.append(f"{subset}, {size(np.array(base.first['pairs'])[chosen].tolist())}")
             blocks.append(table(systems, figures, chosen))
     blocks.append(costs(systems))
     return "\n\n".join(blocks)
 
 
+def told(systems: List[System]) -> str:
+    """How many trainings stand behind each system, and how all were scored."""
+    protocol = systems[0].protocol
+    parts = [", ".join(f"{system.title} {len(system.seeds)}" for system in systems)]
+    parts += [f"reference: {protocol[key]}" for key in ("reference",) if key in protocol]
+    parts += [f"normaliser of words: {protocol[key]}" for key in ("normaliser",) if key in protocol]
+    return f"Trainings of each system, of one seed each: {'; '.join(parts)}."
+
+
+def size(pairs: List[str]) -> str:
+    """Of a set, given the speakers of each mixture.
+
+    >>> size(["ann bob", "ann bob", "bob eve"])
+    '3 mixtures, 3 speakers, 2 pairs'
+    """
+    speakers = {name for pair in pairs for name in pair.split()}
+    return f"{len(pairs)} mixtures, {len(speakers)} speakers, {len(set(pairs))} pairs"
+
+
 def table(systems: List[System], figures: List[str], chosen: np.ndarray) -> str:
     """A system per line, a figure per column."""
     units = [systems[0].first["figures"][systems[0].has(figure)]["unit"] for figure in figures]
+    labels = {name: label for system in systems for name, label in system.labels.items()}
     heads = [
-        f"{figure.replace('_', ' ').replace('|', ' or ')}, {unit}"
+        f"{' or '.join(labels.get(name, name) for name in figure.split('|'))}, {unit}"
         for figure, unit in zip(figures, units)
     ]
     lines = ["| system | " + " | ".join(heads) + " |", "| --- |" + " --- |" * len(figures)]
@@ -176,6 +198,9 @@ def costs(systems: List[System]) -> str:
         "| system | parameters, M | CPU time of inference for an hour of audio, min |",
         "| --- | --- | --- |",
         *(f"| {system.title} | {system.size()} | {system.effort()} |" for system in systems),
+        "",
+        "Both are of the model's own inference: words are decoded after it, by a cascade with "
+        "another model.",
     ]
     return "\n".join(lines)
 

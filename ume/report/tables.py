@@ -2,7 +2,7 @@
 
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ume.scoring.conventions import DIGITS
+from ume.scoring.conventions import DIGITS, PLACES, label
 
 NOT_RUN = "not run"
 PARTS = ("miss", "false_alarm", "confusion")
@@ -71,9 +71,8 @@ def _quality_rows(scores: Dict[str, Any]) -> List[Row]:
 
 
 def _separation_rows() -> Iterator[Row]:
-    places = {"whole": "whole signal", "overlap": "overlapped samples"}
     for name in ("SI-SDRi", "SI-SDR"):
-        for region, place in places.items():
+        for region, place in PLACES.items():
             for row in ("separated", "gate only"):
                 keys = (("name", name), ("row", row), ("region", region))
                 yield Row(f"{name}, {place}", row, "dB", keys)
@@ -135,9 +134,7 @@ def bins_table(scores: Dict[str, Any]) -> str:
 
 
 def _head(metric: Metric) -> str:
-    collar = f", collar {metric['collar']:g} s" if "collar" in metric else ""
-    method = f", {metric['method']}" if "method" in metric else ""
-    return f"{metric['name']}{collar}{method}, {metric['unit']}"
+    return f"{label(metric)}, {metric['unit']}"
 
 
 def cell(scores: Dict[str, Any], row: Row, subset: str) -> str:

@@ -11,6 +11,7 @@ from ume.dataset.mixtures import load_example
 from ume.errors import UmeError
 from ume.metrics.results import Average, DiarizationErrors, Ratio
 from ume.scoring.conditions import conditions
+from ume.scoring.conventions import VARIANTS, column
 from ume.scoring.diarization import (
     Speech,
     score_diarization,
@@ -43,8 +44,7 @@ class Figure:
     @property
     def variant(self) -> Dict[str, object]:
         """The variant's keys that apply."""
-        keys = ("collar", "reference", "region", "method")
-        return {key: getattr(self, key) for key in keys if getattr(self, key) is not None}
+        return {key: getattr(self, key) for key in VARIANTS if getattr(self, key) is not None}
 
     @property
     def scale(self) -> float:
@@ -52,7 +52,7 @@ class Figure:
         return 100.0 if self.unit == "%" else 1.0
 
     def __str__(self) -> str:
-        return "_".join(map(str, [self.name, self.row, *self.variant.values()])).replace(" ", "-")
+        return column({"name": self.name, "row": self.row, **self.variant})
 
 
 class Task(NamedTuple):
