@@ -127,6 +127,11 @@ def test_utterances_are_used_about_equally_often(
     assert len(uses) == len(speakers) and max(uses.values()) - min(uses.values()) <= spread
 
 
+def test_a_part_has_a_mixture_of_every_number_of_speakers(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UmeError, match="part test has 1 and --num-speakers 2 kinds"):
+        main(Config(str(data), str(tmp_path / "mix"), "2,3", "test=1"))
+
+
 def test_loudness_and_peak_follow_the_rules() -> None:
     rng = np.random.default_rng(0)
     audio = {name: 0.05 * rng.standard_normal(40000) for name in "ab"}

@@ -14,6 +14,7 @@ from ume.dataset.batch import Example
 from ume.errors import UmeError
 
 DIRECT = 0.95  # the direct sound is the first sample of a response above this share of its peak
+STREAM = 1  # of random numbers: not those that have drawn the window
 EARLY = 0.05  # seconds after it that still count as the source: what a separation should give
 
 
@@ -33,7 +34,7 @@ class AugmentConfig:
     noise_share: float = 0.5
     """share of the mixtures that noise is added to"""
     noise_snr: List[float] = field(default_factory=lambda: [0.0, 20.0])
-    """lowest and highest ratio of all speech to the noise, dB"""
+    """lowest and highest ratio of the mixture, as it is then, to the noise, dB"""
 
 
 class Augmenter:
@@ -53,7 +54,8 @@ class Augmenter:
     def __call__(self, example: Example, epoch: int) -> Example:
         """``example`` as it is heard in ``epoch``."""
         config = self.config
-        rng = np.random.default_rng([self.seed, epoch, zlib.crc32(example.id.encode())])
+        own = [self.seed, epoch, zlib.crc32(example.id.encode()), STREAM]
+        rng = np.random.default_rng(own)
         example = change_speed(example, float(rng.choice(config.speeds)))
         if self.rirs and rng.uniform() < config.rir_share:
             example = reverberate(example, self.draw_responses(len(example.sources), rng))
@@ -124,7 +126,7 @@ def reverberate(example: Example, responses: List[np.ndarray]) -> Example:
 
 
 def add_noise(example: Example, noise: np.ndarray, snr: float) -> Example:
-    """``noise`` (T,) at ``snr`` dB below all speech together."""
+    """``noise`` (T,) at ``snr`` dB below the mixture."""
     speech, power = np.square(example.audio).mean(), np.square(noise).mean()
     if speech == 0 or power == 0:
         return example

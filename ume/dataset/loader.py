@@ -237,7 +237,8 @@ def plan_batches(
     frame_shift: float = FRAME_SHIFT,
     num_speakers: int = 0,
 ) -> BatchPlan:
-    """Shuffled batches of at most ``max_duration`` seconds (padding included), that can resume.
+    """Shuffled batches of at most ``max_duration`` seconds (padding and the lowest speed of
+    ``augment`` included), that can resume.
 
     A :class:`Remixer` instead of cuts gives new mixtures every epoch. ``augment`` changes what has
     been loaded. See :class:`BatchPlan` for ``group``, ``rank`` and ``world``; ``frame_shift`` (s)
@@ -252,7 +253,8 @@ def plan_batches(
         raise UmeError("there are no cuts to train on; check the manifest and the sex pairs")
     dataset.augment, dataset.frame_shift = augment, frame_shift
     dataset.num_speakers = num_speakers
-    return BatchPlan(dataset, max_duration, seed, group, rank, world)
+    slowest = 1.0 if augment is None else min(1.0, *augment.config.speeds)
+    return BatchPlan(dataset, max_duration * slowest, seed, group, rank, world)
 
 
 def make_eval_loader(

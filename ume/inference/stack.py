@@ -46,8 +46,8 @@ class Config:
     oracle_count: bool = False
     """Whether it is told how many people speak in each recording."""
     most: Optional[int] = None
-    """People of a recording, at most; without it as many as there are slots. Those who speak least
-    are left out."""
+    """People of a recording, at most; without it as many as there are slots. Those who speak most
+    stay; what the others say is given to whom it is most like."""
     window: float = 6.0
     """Seconds that slots hear at once: what they were trained on."""
     hop: float = 3.0

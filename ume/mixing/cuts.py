@@ -140,7 +140,7 @@ def speech_frames(
 
 
 def statistics(cuts: Iterable[Cut]) -> Dict[str, float]:
-    """Hours, sex pairs, trivial all-speak DER (%) and overlap ratio (%) over ``cuts``.
+    """Hours, trivial all-speak DER (%) and overlap ratio (%) over ``cuts``.
 
     All-speak says that every speaker of a mixture speaks all the time: all its errors are false
     alarms, relative to the speech of all speakers. The overlap ratio is the share of the time with

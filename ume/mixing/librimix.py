@@ -150,7 +150,7 @@ class Corpus:
     def noise(self, path: str) -> Recording:
         """The noise in ``path``."""
         num_samples, channels = (self.noises[path][name] for name in ("num_samples", "channels"))
-        if num_samples < FADE:
+        if num_samples <= FADE:
             raise UmeError(f"{self.wham / path} is shorter than half a second; take it out")
         return Recording(
             id=utterance_of(path),

@@ -1,9 +1,10 @@
 """Export a mixture folder as Lhotse Shar: audio in tar files, read in one go, for clusters.
 
 ``OUTPUT/<part>_<mode>/`` holds, shard by shard, ``cuts.000000.jsonl.gz`` and tar files of FLAC:
-``recording`` (the mixture), ``source_1`` and so on, ``noise`` where there is any. Every cut is a
-``MonoCut`` of the mixture, with the supervisions of all sources in their order; the sources and
-the noise, as long as the mixture, are its custom recordings.
+``recording`` (the mixture), ``source_1`` and so on, one for each speaker, ``noise`` where there is
+any. Every cut is a ``MonoCut`` of the mixture, with the supervisions of all sources in their order;
+the sources and the noise, as long as the mixture, are its custom recordings, those that it has.
+Real recordings have none.
 """
 
 import io
@@ -14,12 +15,13 @@ from typing import Any, Dict, List
 import numpy as np
 import soundfile
 from lhotse import MonoCut, Recording
-from lhotse.cut import Cut, MixedCut
+from lhotse.cut import Cut, MixTrack
 from lhotse.shar import SharWriter
 from lhotse.utils import fastcopy
 from tqdm import tqdm
 
 from ume.audio import load_audio
+from ume.dataset.mixtures import add_track, num_samples, tracks_by_speaker
 from ume.errors import UmeError
 from ume.files import atomic_folder
 from ume.mixing.folder import claim, cuts_of, manifest, sets_of
@@ -53,19 +55,22 @@ def main(config: Config) -> None:
         folder = Path(config.output) / f"{part}_{mode}"
         record = folder.with_suffix(".json")  # in the folder Lhotse would take it for a field
         claim(record, manifest(config.mixtures, part, mode), shard_size=config.shard_size)
+        kinds = sorted({name for cut in cuts for name in parts_of(cut)})  # Lhotse wants them all
         numbered = list(enumerate(shards))[config.job - 1 :: config.num_jobs]
         for number, shard in tqdm(numbered, desc=f"{part} {mode}", mininterval=5):
-            write_shard(folder, number, shard)
+            write_shard(folder, number, shard, kinds)
 
 
-def write_shard(folder: Path, number: int, cuts: List[Cut]) -> None:
-    """Write one shard; its ``cuts`` file comes last, so that a shard which has one is whole."""
+def write_shard(folder: Path, number: int, cuts: List[Cut], kinds: List[str]) -> None:
+    """Write one shard, with a tar file of each of ``kinds`` of parts.
+
+    Its ``cuts`` file comes last, so that a shard which has one is whole.
+    """
     suffix = f".{number:06d}"
     if (folder / f"cuts{suffix}.jsonl.gz").exists():
         return
     with atomic_folder(folder / f"shard{suffix}") as aside:
-        first = mono_cut(cuts[0])
-        fields = dict.fromkeys(["recording", *(first.custom or {})], "flac")
+        fields = dict.fromkeys(["recording", *kinds], "flac")
         with SharWriter(aside, fields, shard_size=None, shard_suffix=suffix) as writer:
             for cut in cuts:
                 writer.write(mono_cut(cut))
@@ -74,16 +79,25 @@ def write_shard(folder: Path, number: int, cuts: List[Cut]) -> None:
     (folder / f"shard{suffix}").rmdir()
 
 
+def parts_of(cut: Cut) -> Dict[str, List[MixTrack]]:
+    """The tracks of which ``source_1`` and so on, and ``noise``, are the sums, where there are any.
+
+    A source is a speaker, in all of their turns.
+    """
+    found = tracks_by_speaker(cut)
+    noise = [track for track in found.pop(None) if not track.cut.supervisions]
+    parts = {f"source_{k}": tracks for k, tracks in enumerate(found.values(), 1)}
+    return {name: tracks for name, tracks in {**parts, "noise": noise}.items() if tracks}
+
+
 def mono_cut(cut: Cut) -> MonoCut:
-    """A mixture as one recording, in memory, with its tracks as custom recordings."""
-    tracks = cut.tracks if isinstance(cut, MixedCut) else []
-    names = [
-        f"source_{k}" if track.cut.supervisions else "noise" for k, track in enumerate(tracks, 1)
-    ]
-    custom: Dict[str, Any] = {
-        name: in_memory(f"{cut.id}-{name}", audio[0], cut.sampling_rate)
-        for name, audio in zip(names, load_audio(cut, mixed=False))
-    }
+    """A mixture as one recording, in memory, with its sources and noise as custom recordings."""
+    custom: Dict[str, Any] = {}
+    for name, tracks in parts_of(cut).items():
+        audio = np.zeros(num_samples(cut, cut.sampling_rate), np.float32)
+        for track in tracks:
+            add_track(track, audio, 0, cut.sampling_rate)
+        custom[name] = in_memory(f"{cut.id}-{name}", audio, cut.sampling_rate)
     recording = in_memory(cut.id, load_audio(cut)[0], cut.sampling_rate)
     return MonoCut(
         id=cut.id,

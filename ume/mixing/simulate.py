@@ -70,6 +70,11 @@ def main(config: Config) -> None:
             supervisions = {
                 s.id: s for s in SupervisionSet.from_file(data / f"supervisions_{part}.jsonl.gz")
             }
+            if count < len(numbers):
+                raise UmeError(
+                    f"--mixtures: part {part} has {count} and --num-speakers {len(numbers)} kinds; "
+                    "give one of each at least"
+                )
             drawn = [
                 draw(recordings, supervisions, share, number, config, part, pool)
                 for number, share in zip(numbers, shares(count, len(numbers)))

@@ -4,7 +4,8 @@ Speakers are drawn one after the other: the same one goes on, or any of the othe
 as likely. Who follows begins after a pause, or before the one before has ended, as in the
 simulated conversations of Landini et al. 2022, who draw from histograms of real ones. Here pauses
 and overlaps are exponentially distributed (pauses as in EEND's simulation, Fujita et al. 2019),
-turns log-normally. A turn is a piece of an utterance, from one start of speech to an end of it.
+turns log-normally. A turn is a piece of an utterance from a start of speech on, as long as was
+drawn, or to the end of the speech before.
 """
 
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class Spoken:
     speech: np.ndarray
 
     def piece(self, length: int, rng: np.random.Generator) -> Tuple[int, int]:
-        """[first, end) of at most ``length`` samples, from one start of speech to an end of it.
+        """[first, end) of at most ``length`` samples, from a start of speech; no silence ends it.
 
         Of the starts that leave room for ``length`` one is drawn. Those after which so little is
         said that the piece would be shorter than SHORTEST do not count; where no other is left,

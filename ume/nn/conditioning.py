@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ume.errors import UmeError
 from ume.nn.conv_tasnet import ConvTasNet
+from ume.nn.gelu import GELU
 from ume.nn.lengths import valid_frames
 from ume.nn.linear import Linear
 
@@ -98,7 +99,7 @@ class Conditioner(nn.Module):
             self.biases = nn.Parameter(torch.zeros(num_layers, CLASSES, width))
         self.squeeze: Optional[nn.Module] = None
         if "masks" in by:
-            self.squeeze = nn.Sequential(Linear(2 * num_masks, MASK_WIDTH), nn.GELU())
+            self.squeeze = nn.Sequential(Linear(2 * num_masks, MASK_WIDTH), GELU())
             self.by_mask = nn.ModuleList(Linear(MASK_WIDTH, 2 * width) for _ in range(num_layers))
             for layer in self.by_mask:
                 nn.init.zeros_(layer.weight)

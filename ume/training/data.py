@@ -159,7 +159,7 @@ class TrainingData(PlannedData):
                     longest = asr_longest or longest
                 chosen: Union[Sequence[Cut], Remixer]
                 if remix:
-                    other = seed + len(self.plans)  # so that each plan has other mixtures
+                    other = seed + 10_000 * len(self.plans)  # each plan has mixtures of its own
                     limit = longest if words else None
                     chosen = Remixer(cuts, modes, other, opposite, words, limit)
                 else:

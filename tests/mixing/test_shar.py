@@ -1,0 +1,55 @@
+"""Shar of mixtures whose parts differ: numbers of speakers, turns, recordings."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lhotse import CutSet, RecordingSet, SupervisionSegment
+
+from ume.dataset.mixtures import load_example, read_cuts
+from ume.mixing import shar
+from ume.mixing.conversations import Config as ConversationsConfig
+from ume.mixing.conversations import main as simulate_conversations
+from ume.mixing.simulate import Config as SimulateConfig
+from ume.mixing.simulate import main as simulate
+
+
+@pytest.fixture(params=["2,3", "conversations"])
+def folder(request: pytest.FixtureRequest, data: Path, tmp_path: Path) -> Path:
+    made = tmp_path / "mixtures"
+    if request.param == "2,3":
+        simulate(SimulateConfig(str(data), str(made), "2,3", "test=4", modes="part"))
+    else:
+        simulate_conversations(ConversationsConfig(
+            data=str(data), output=str(made), mixtures="test=4", num_speakers="1,2,3",
+            duration=4.0, turn=1.0,
+        ))  # fmt: skip
+    return made
+
+
+def test_each_speaker_is_one_source(folder: Path, tmp_path: Path) -> None:
+    shar.main(shar.Config(str(folder), str(tmp_path / "shar"), 3))
+    virtual = list(read_cuts(folder / "cuts_test_part.jsonl.gz"))
+    packed = list(CutSet.from_shar(in_dir=tmp_path / "shar" / "test_part"))
+    assert [cut.id for cut in packed] == [cut.id for cut in virtual]
+    numbers = set()
+    for cut, expected in zip(packed, virtual):
+        example = load_example(expected)
+        numbers.add(len(example.sources))
+        assert np.allclose(cut.load_audio()[0], example.audio, atol=1e-4)
+        for k, source in enumerate(example.sources, 1):
+            assert np.allclose(cut.load_custom(f"source_{k}")[0], source, atol=1e-4)
+        assert not cut.has_custom(f"source_{len(example.sources) + 1}")
+        assert not cut.has_custom("noise")
+    assert len(numbers) > 1
+
+
+def test_a_recording_has_no_parts(data: Path) -> None:
+    (recording, *_) = RecordingSet.from_file(data / "recordings_test.jsonl.gz")
+    cut = recording.to_cut()
+    cut.supervisions = [
+        SupervisionSegment(name, recording.id, 0.0, cut.duration, speaker=name) for name in "ab"
+    ]
+    assert shar.parts_of(cut) == {}
+    packed = shar.mono_cut(cut)
+    assert not packed.custom and np.array_equal(packed.load_audio(), cut.load_audio())
