@@ -38,7 +38,7 @@ def test_one_table_of_both_systems_on_the_same_mixtures(tmp_path: Path) -> None:
     lines = (tmp_path / "RESULTS.md").read_text().splitlines()
     assert "## Both" in lines and any(line.startswith("all, 6 mixtures, ") for line in lines)
     head = lines.index(next(line for line in lines if line.startswith("| system | DER")))
-    assert lines[head].count("|") == 5 and "speakers-counted-right" in lines[head]
+    assert lines[head].count("|") == 5 and "speakers counted right" in lines[head]
     rows = [line.strip("|").split(" | ") for line in lines[head + 2 : head + 7]]
     assert [row[0].strip() for row in rows] == SYSTEMS
     assert all(re.match(r"-?\d", cell) for row in rows[:4] for cell in row[1:])

@@ -86,7 +86,7 @@ def test_seeds_of_one_system_are_pooled(tmp_path):
     assert "| joint | 7.1 | 18.0 |" in lines
     made = [line.rpartition("/")[2] for line in lines if line.startswith("#### joint: ")]
     assert made == ["seed1", "seed2", "seed6"]
-    assert "each: base 1, joint 3; reference: by hand; normaliser of words: none." in "".join(lines)
+    assert "base: 1; joint: 3. Reference: by hand; normaliser of words: none." in "".join(lines)
 
 
 def test_tables_are_published_as_a_section_and_say_how_each_model_was_made(tmp_path):

@@ -152,10 +152,12 @@ def compare(systems: List[System], name: str, asked: List[str]) -> str:
 def told(systems: List[System]) -> str:
     """How many trainings stand behind each system, and how all were scored."""
     protocol = systems[0].protocol
-    parts = [", ".join(f"{system.title} {len(system.seeds)}" for system in systems)]
-    parts += [f"reference: {protocol[key]}" for key in ("reference",) if key in protocol]
-    parts += [f"normaliser of words: {protocol[key]}" for key in ("normaliser",) if key in protocol]
-    return f"Trainings of each system, of one seed each: {'; '.join(parts)}."
+    trainings = "; ".join(f"{system.title}: {len(system.seeds)}" for system in systems)
+    told = {key: protocol.get(key, "unknown") for key in ("reference", "normaliser")}
+    return (
+        f"Trainings, a seed each: {trainings}. Reference: {told['reference']}; normaliser of words: "
+        f"{told['normaliser']}."
+    )
 
 
 def size(pairs: List[str]) -> str:
