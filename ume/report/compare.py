@@ -155,8 +155,8 @@ def told(systems: List[System]) -> str:
     trainings = "; ".join(f"{system.title}: {len(system.seeds)}" for system in systems)
     told = {key: protocol.get(key, "unknown") for key in ("reference", "normaliser")}
     return (
-        f"Trainings, a seed each: {trainings}. Reference: {told['reference']}; normaliser of words: "
-        f"{told['normaliser']}."
+        f"Trainings, a seed each: {trainings}. Reference: {told['reference']}; normaliser of "
+        f"words: {told['normaliser']}."
     )
 
 
