@@ -137,19 +137,19 @@ def compare(systems: List[System], name: str, asked: List[str]) -> str:
     blocks = [
         f"### {name}",
         f"In brackets: {CONFIDENCE} % interval of the difference to {base.title}, paired bootstrap "
-        f"over speaker pairs, {RESAMPLES} resamples. {told(systems)}",
+        f"over speaker pairs, {RESAMPLES} resamples. {provenance(systems)}",
     ]
     sexes = np.array(base.first["sexes"])
     for subset in SUBSETS:
         chosen = (sexes == subset) if subset != "all" else np.ones(len(sexes), dtype=bool)
         if chosen.any():
-            blocks.append(f"{subset}, {size(np.array(base.first['pairs'])[chosen].tolist())}")
+            blocks.append(f"{subset}, {extent(np.array(base.first['pairs'])[chosen].tolist())}")
             blocks.append(table(systems, figures, chosen))
     blocks.append(costs(systems))
     return "\n\n".join(blocks)
 
 
-def told(systems: List[System]) -> str:
+def provenance(systems: List[System]) -> str:
     """How many trainings stand behind each system, and how all were scored."""
     protocol = systems[0].protocol
     trainings = "; ".join(f"{system.title}: {len(system.seeds)}" for system in systems)
@@ -160,10 +160,10 @@ def told(systems: List[System]) -> str:
     )
 
 
-def size(pairs: List[str]) -> str:
+def extent(pairs: List[str]) -> str:
     """Of a set, given the speakers of each mixture.
 
-    >>> size(["ann bob", "ann bob", "bob eve"])
+    >>> extent(["ann bob", "ann bob", "bob eve"])
     '3 mixtures, 3 speakers, 2 pairs'
     """
     speakers = {name for pair in pairs for name in pair.split()}
