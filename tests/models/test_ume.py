@@ -11,7 +11,7 @@ from ume.dataset.batch import Example, MixtureBatch, collate
 from ume.errors import UmeError
 from ume.losses.attention import attention_loss
 from ume.models.files import from_dict, load_model, save_model
-from ume.models.ume import FORMS, TASKS, UME, Guide, LossConfig, UMEConfig
+from ume.models.ume import FORMS, TASKS, UME, Guide, LossConfig, UMEConfig, UMEOutput
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
@@ -58,7 +58,7 @@ TOKENS = [[[3, 4, 5], [6, 3]], [[5, 5], [4]]]
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("filterbank", ["stft", "free"])
+@pytest.mark.parametrize("filterbank", ["stft", "free", "stft at 8 kHz"])
 @pytest.mark.parametrize("gated", [False, True])
 def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(form, filterbank, gated):
     torch.manual_seed(0)
@@ -68,6 +68,9 @@ def test_a_clip_gives_the_same_alone_and_padded_in_a_batch(form, filterbank, gat
         config.separation.filterbank, config.separation.mask = "free", "relu"
         config.separation.num_filters, config.separation.kernel = 16, 64
         config.separation.stride = 32
+    elif filterbank == "stft at 8 kHz":
+        config.separation.sampling_rate = 8000
+        config.separation.kernel, config.separation.stride = 256, 80
     model = unlike_its_start(UME(config).eval())
     batch = make_batch(16000, 9123)
     together = model(batch.audio, batch.audio_lens)
@@ -169,6 +172,14 @@ def test_an_absent_speaker_is_asked_to_be_silent_and_nothing_else():
     assert all(torch.isfinite(value) for value in loss.tasks.values())
     loss.total.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    frames, logits = batch.activity.shape[1], 20 * (batch.activity - 0.5)  # (B, F, 3), all right
+    output = UMEOutput(torch.tensor([frames]), torch.tensor([frames]), activity_logits=logits)
+    right = model.loss(output, batch, [[None] * 3]).tasks["diarization"]
+    logits = logits.clone()
+    logits[:, : frames // 2, 2] *= -1  # half the time the stream of nobody speaks
+    output = UMEOutput(torch.tensor([frames]), torch.tensor([frames]), activity_logits=logits)
+    heard = model.loss(output, batch, [[None] * 3]).tasks["diarization"]
+    assert right < 0.01 and heard > 1
 
 
 def test_one_batch_is_learned():

@@ -6,6 +6,7 @@ from typing import Any, List, Tuple
 import pytest
 import torch
 
+from ume.dataset.augment import AugmentConfig
 from ume.dataset.mixtures import filter_cuts, read_cuts
 from ume.errors import UmeError
 from ume.training.data import TrainingData, make_phases
@@ -97,6 +98,15 @@ def test_words_begin_with_short_mixtures(mixtures: Path) -> None:
     assert max(samples[:15]) <= longest * 16000 + 1 < max(samples[15:])
     with pytest.raises(UmeError, match="at most 0.1 s has words"):
         make(mixtures, asr_longest=0.1)
+
+
+def test_no_batch_is_longer_for_being_slowed(mixtures: Path) -> None:
+    cuts = [cut for path in mixtures.glob("cuts_train_*") for cut in read_cuts(path)]
+    longest = max(cut.duration for cut in cuts if any(s.text for s in cut.supervisions))
+    slow = AugmentConfig(speeds=[0.8])
+    drawn = draw(make(mixtures, max_duration=longest, augment=slow, crop=1.0))
+    assert {kind for kind, _ in drawn} == {"sources", "whole", "windows"}
+    assert max(batch.audio.numel() for _, batch in drawn) <= longest * 16000 + 1
 
 
 @pytest.mark.parametrize("accumulate, world", [(2, 1), (1, 2), (2, 2)])

@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from ume.compat import CPU_AUTOCAST, load_state
+from ume.dataset.augment import AugmentConfig
 from ume.dataset.tokenizer import Tokenizer
 from ume.decoding.lang import Config as LangConfig
 from ume.decoding.lang import main as prepare_lang
@@ -80,16 +81,23 @@ def make_trainer(given: Config) -> Trainer:
     return Trainer(given, join(), partial(UMETask, given))
 
 
-def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(mixtures, lang, tmp_path):
+@pytest.mark.parametrize(
+    "changes", [{}, {"remix": True, "augment": AugmentConfig(speeds=[0.9, 1.0, 1.1])}]
+)
+def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
+    changes, mixtures, lang, tmp_path
+):
     whole, killed = tmp_path / "whole", tmp_path / "killed run"
-    main(config(mixtures, lang, whole))
-    main(config(mixtures, lang, killed))
+    main(config(mixtures, lang, whole, **changes))
+    main(config(mixtures, lang, killed, **changes))
+    plans = load_checkpoint(killed / "checkpoint-2.pt")["sampler"].values()
+    assert any(plan["position"] > 0 for plan in plans)  # in the middle of an epoch
     for step, path in find_checkpoints(killed):  # as if killed in step 4, past two validations
         if step > 2:
             path.unlink()
     (killed / "train.json").unlink()
     (killed / "metrics.jsonl").open("a").write('{"step": 3, "half a li')
-    main(config(mixtures, lang, killed, num_workers=1))
+    main(config(mixtures, lang, killed, num_workers=1, **changes))
     ours, theirs = (load_checkpoint(folder / "checkpoint-6.pt") for folder in (killed, whole))
     for key in ("model", "model_avg"):
         assert all(torch.equal(ours[key][name], value) for name, value in theirs[key].items())
@@ -190,6 +198,19 @@ def test_the_log_has_losses_before_and_after_weighting_and_gradients_by_task(
     norms = [[line.get(f"train/encoder_norm/{task}") for task in TASKS] for line in trained]
     assert [all(row) for row in norms] == [step % 2 == 0 for step in range(1, 7)]
     assert not any(any(row) for row in norms[::2])
+    sums = [name for line in lines for name in line if name.startswith("rwse/")]
+    assert {name.split("/")[1] for name in sums} == set(TASKS)
+
+
+def test_gradients_by_task_are_in_the_log_whenever_the_model_is_validated(mixtures, lang, tmp_path):
+    given = config(mixtures, lang, tmp_path, asr_steps=0, crop_share=0.0, steps=5)
+    given.valid_every, given.log_every = 2, 3
+    main(given)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    trained = {line["step"]: line for line in lines if "train/loss" in line}
+    assert set(trained) == {2, 3, 4, 5}
+    norms = {step for step, line in trained.items() if line.get("train/encoder_norm/asr")}
+    assert norms == {2, 4, 5}
 
 
 def test_bf16_learns_as_float32_does_and_keeps_weights_and_samples_in_float32(
@@ -222,11 +243,25 @@ def test_the_largest_batches_are_tried_first_and_leave_no_trace(
     epoch = [
         plan.dataset[0, batch] for plan in trainer.data.plans.values() for batch in plan.batches(0)
     ]
-    assert max(b.audio.numel() for _, b in tried) == max(b.audio.numel() for b in epoch)
+    for largest in (torch.Tensor.numel, lambda audio: audio.shape[1]):
+        assert max(largest(b.audio) for _, b in tried) == max(largest(b.audio) for b in epoch)
     before = torch.get_rng_state()
+    weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    in_memory = []
+    forward = trainer.module.forward
+
+    def counting(*inputs: object) -> object:
+        in_memory.append(len(trainer.optimizer.state))
+        return forward(*inputs)
+
+    monkeypatch.setattr(trainer.module, "forward", counting)
     trainer.scan_largest()
     assert torch.equal(torch.get_rng_state(), before)
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
+    after = trainer.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in weights.items())
+    assert in_memory == [len(list(trainer.module.parameters()))] * len(tried)
+    assert not trainer.optimizer.state
 
     def full(*_: object) -> None:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
@@ -257,6 +292,59 @@ def test_an_update_that_is_not_finite_is_skipped_counted_and_kept(mixtures, lang
             trainer.update(kind, [broken])
 
 
+def test_a_scale_of_fp16_that_is_too_large_is_no_broken_update(mixtures, lang, tmp_path):
+    given = config(mixtures, lang, tmp_path, steps=40, asr_steps=0, crop_share=0.0)
+    given.model.vocab_size = Tokenizer(str(lang)).vocab_size
+    trainer = make_trainer(given)
+    kind, batches = next(trainer.data.updates(0))
+    trainer.step = given.valid_every - 1
+    plain = trainer.update(kind, batches)
+
+    class Scaler:
+        """What torch's does on a GPU, where fp16 ends."""
+
+        factor, updates = 2.0**10, 0
+
+        def is_enabled(self):
+            return True
+
+        def get_scale(self):
+            return self.factor
+
+        def scale(self, value):
+            return value * self.factor
+
+        def unscale_(self, optimizer):
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(float("inf") if self.factor > 1 else 1.0)
+
+        def step(self, optimizer):
+            self.updates += 1
+
+        def update(self):
+            self.factor /= 2
+
+    trainer = make_trainer(given)
+    trainer.scaler = Scaler()
+    trainer.step = given.valid_every - 1
+    scaled = trainer.update(kind, batches)
+    norms = [name for name in plain if name.startswith("train/encoder_norm/")]
+    assert norms and [scaled[n] for n in norms] == pytest.approx(
+        [plain[n] for n in norms], rel=1e-4
+    )
+    while trainer.scaler.factor > 1:
+        trainer.update(kind, batches)
+    assert trainer.skipped == trainer.scaler.updates == 0
+    trainer.update(kind, batches)
+    assert trainer.scaler.updates == 1 and not (tmp_path / "not_finite").exists()
+    trainer.scaler.factor = 2.0
+    broken = dataclasses.replace(batches[0], audio=batches[0].audio * float("nan"))
+    trainer.update(kind, [broken])
+    assert trainer.skipped == 1
+
+
 def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_path):
     given = config(mixtures, lang, tmp_path, steps=60, valid_every=1, rate=1e-9, encoder_rate=1e-9)
     given.asr_steps = given.guide_steps = given.opposite_sex_steps = 0
@@ -276,6 +364,12 @@ def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_p
     name = "separation.masker.output.bias"
     parts = [load_checkpoint(path)["model"][name] for path in kept.values()]
     torch.testing.assert_close(load_model(tmp_path).state_dict()[name], sum(parts) / 3)
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
+    given.num_workers = 1
+    main(given)  # once more: nothing is left to do
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")} == made
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["num_workers"] == 0
+    assert read_json(tmp_path / "train.json") == record
 
 
 @pytest.mark.parametrize(
@@ -287,6 +381,7 @@ def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_p
         ({"precision": "half"}, "give float32, bf16 or fp16"),
         ({"precision": "fp16"}, "needs a GPU"),
         ({"best_by": "wer"}, "--best_by wer: validation gives loss, diarization"),
+        ({"best_by": "one_label"}, "--best_by one_label: validation gives loss, diarization"),
         ({"average_last": 1.5}, "--average_last 1.5: give a share"),
     ],
 )
@@ -349,12 +444,42 @@ def test_parts_start_from_another_model(mixtures, lang, tmp_path):
         for part in ("encoder", "asr", "separation", "diarization")
     }
     assert same == {"encoder": True, "asr": True, "separation": False, "diarization": False}
+    given.lang = str(tmp_path / "lang")
+    words = tmp_path / "text"
+    words.write_text("one A B C\n")
+    prepare_lang(LangConfig([str(words)], given.lang))
+    with pytest.raises(UmeError, match="give the lang folder that it was trained with"):
+        make_trainer(given)
+    given.lang = str(lang)
     given.model.asr.inner = 64
     with pytest.raises(UmeError, match=r"asr.* is \(.*\) there and \(.*\) here"):
         make_trainer(given)
     given.initialize_parts = ["heads"]
     with pytest.raises(UmeError, match="name some of encoder, rwse, diarization"):
         make_trainer(given)
+
+
+@pytest.mark.parametrize("form, part", [("sidecar", "sidecar"), ("conditioning", "conditioner")])
+def test_with_the_recogniser_comes_what_tells_its_speakers_apart(
+    form, part, mixtures, lang, tmp_path
+):
+    first, second = config(mixtures, lang, tmp_path / "a"), config(mixtures, lang, tmp_path / "b")
+    plain = config(mixtures, lang, tmp_path / "plain")
+    for given in (first, second):
+        given.model.asr.differentiate_by, given.model.asr.conditioning.after = form, 1
+        given.steps = 2
+    main(first)
+    main(dataclasses.replace(plain, steps=2))
+    second.model.vocab_size = Tokenizer(str(lang)).vocab_size
+    second.initialize_from, second.seed = str(tmp_path / "a"), 1
+    theirs, ours = load_model(tmp_path / "a"), make_trainer(second).model
+    expected = theirs.get_submodule(part).state_dict()
+    assert expected and all(
+        torch.equal(value, expected[name])
+        for name, value in ours.get_submodule(part).state_dict().items()
+    )
+    second.initialize_from = str(tmp_path / "plain")
+    assert make_trainer(second).model.get_submodule(part) is not None  # a new one
 
 
 def test_another_configuration_in_the_same_folder_is_refused(mixtures, lang, tmp_path):

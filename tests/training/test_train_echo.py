@@ -99,6 +99,8 @@ def test_all_stages_follow_one_another(data, conversations, lang, tmp_path):
         lines = [json.loads(line) for line in (exp / "metrics.jsonl").read_text().splitlines()]
         watched = {name for line in lines for name in line if name.startswith("valid/")}
         assert watched, stage
+        if stage == "jepa":
+            assert watched >= {"valid/deviation", "valid/rank", "valid/uniformity"}
         before = exp
     assert model.encoder.width == 16 and model.config.vocab_size > 8
     learned = load_echo(tmp_path / "content").content.weight
@@ -209,6 +211,12 @@ def test_words_are_needed_for_content_and_stages_are_not_repeated(data, conversa
         main(again)
     with pytest.raises(UmeError, match="has no such part|does not exist|missing"):
         main(config("jepa", tmp_path / "none", tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("stage", ["content", "factors"])
+def test_words_are_learned_from_utterances_only(stage, conversations, lang, tmp_path):
+    with pytest.raises(UmeError, match=f"stage {stage} learns from utterances and .* holds none"):
+        main(config(stage, tmp_path, conversations, lang=str(lang), crop=None))
 
 
 def test_two_processes_train_a_stage_together(data, tmp_path):

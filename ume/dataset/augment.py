@@ -65,6 +65,15 @@ class Augmenter:
             example = add_noise(example, noise, rng.uniform(low, high))
         return example
 
+    @property
+    def slowest(self) -> float:
+        """The lowest speed that a mixture can have; at most 1."""
+        return min(1.0, *self.config.speeds)
+
+    def at_slowest(self) -> "Augmenter":
+        """The same, but for the speed, which is always the lowest."""
+        return Augmenter(replace(self.config, speeds=[min(self.config.speeds)]), self.seed)
+
     def draw_responses(self, count: int, rng: np.random.Generator) -> List[np.ndarray]:
         """A response (T,) for each source: channels of one recording, or several recordings."""
         first = load_audio(draw(self.rirs, rng))

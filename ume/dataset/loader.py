@@ -4,6 +4,7 @@ An epoch's batches depend on (seed, epoch) alone and its windows on (seed, epoch
 that resumes in the middle of an epoch sees exactly the batches that the uninterrupted run sees.
 """
 
+import copy
 import zlib
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
@@ -160,12 +161,20 @@ class BatchPlan:
         if self.position >= self.sizes[self.epoch]:
             self.epoch, self.position = self.epoch + 1, 0
 
-    def largest(self) -> MixtureBatch:
-        """The batch of the current epoch that takes most memory."""
+    def largest(self) -> Iterator[MixtureBatch]:
+        """The batches of the current epoch that take most memory, at the lowest speed.
+
+        What grows with samples is largest in one, attention may be in that of the longest cuts.
+        """
         lengths = self.dataset.lengths(self.epoch)
         batches = self.batches(self.epoch)
-        batch = max(batches, key=lambda b: len(b) * max(lengths[index] for index in b))
-        return self.dataset[self.epoch, batch]
+        longest = [max(lengths[index] for index in batch) for batch in batches]
+        samples = [len(batch) * most for batch, most in zip(batches, longest)]
+        chosen = {samples.index(max(samples)), longest.index(max(longest))}
+        dataset = copy.copy(self.dataset)
+        dataset.augment = None if dataset.augment is None else dataset.augment.at_slowest()
+        for number in sorted(chosen):
+            yield dataset[self.epoch, batches[number]]
 
     def state_dict(self) -> Dict[str, Any]:
         """Where the plan stands, as plain numbers."""
@@ -253,7 +262,7 @@ def plan_batches(
         raise UmeError("there are no cuts to train on; check the manifest and the sex pairs")
     dataset.augment, dataset.frame_shift = augment, frame_shift
     dataset.num_speakers = num_speakers
-    slowest = 1.0 if augment is None else min(1.0, *augment.config.speeds)
+    slowest = 1.0 if augment is None else augment.slowest
     return BatchPlan(dataset, max_duration * slowest, seed, group, rank, world)
 
 

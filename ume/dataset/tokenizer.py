@@ -55,6 +55,16 @@ class Tokenizer:
         return self.model.id_to_piece(list(range(self.vocab_size)))
 
 
+def check_same_tokens(lang: PathLike, folder: PathLike) -> None:
+    """One line for a ``lang`` folder whose tokens are not those of the model in ``folder``."""
+    ours, theirs = Tokenizer(lang).symbols(), Tokenizer(folder).symbols()
+    if ours != theirs:
+        raise UmeError(
+            f"{lang} has {len(ours)} tokens, and not the {len(theirs)} that {folder} knows; give "
+            "the lang folder that it was trained with"
+        )
+
+
 def train_tokenizer(sentences: Sequence[str], kind: str, vocab_size: int) -> bytes:
     """Train ``bpe.model`` on sentences of upper-case words.
 

@@ -65,11 +65,19 @@ def load_weights(model: nn.Module, folder: PathLike) -> None:
 
 
 def take_parts(model: UME, folder: PathLike, parts: Sequence[str]) -> None:
-    """Give ``parts`` of ``model`` (encoder, rwse, ...) the weights of the model in ``folder``."""
+    """Give ``parts`` of ``model`` (encoder, rwse, ...) the weights of the model in ``folder``.
+
+    To ``asr`` belongs what tells its speakers apart between the encoder's layers, where both have
+    it.
+    """
     known = [name for name, _ in model.named_children()]
     if not parts or set(parts) - set(known):
         raise UmeError(f"initialize_parts is {list(parts)}; name some of {', '.join(known)}")
-    state, theirs = model.state_dict(), load_model(folder).state_dict()
+    before = load_model(folder)
+    if "asr" in parts:
+        both = [name for name, _ in before.named_children() if name in known]
+        parts = [*parts, *(name for name in both if name in ("sidecar", "conditioner"))]
+    state, theirs = model.state_dict(), before.state_dict()
     taken = {name: value for name, value in theirs.items() if name.split(".")[0] in parts}
     ours = {name: value for name, value in state.items() if name.split(".")[0] in parts}
     shapes, expected = ({n: tuple(v.shape) for n, v in s.items()} for s in (taken, ours))

@@ -14,7 +14,8 @@ class HalfRate(nn.Module):
     """Halves the rate, hands over to ``inner``, and doubles the rate of what comes back.
 
     It has :class:`Filterbank`'s interface; its ``stride`` is in samples of 16 kHz. Nothing above
-    4 kHz passes.
+    4 kHz passes. The filter rings beyond a clip's end; what rings there counts both ways, as it
+    does where padding follows the clip.
     """
 
     taps: Tensor
@@ -36,7 +37,7 @@ class HalfRate(nn.Module):
         return padded.unfold(1, len(self.taps), 2) @ self.taps.to(audio.dtype)
 
     def up(self, audio: Tensor, num_samples: int) -> Tensor:
-        """(N, ceil(T / 2)) -> (N, T): zeros between the samples, filtered away."""
+        """(N, ceil(T / 2) or more) -> (N, T): zeros between the samples, filtered away."""
         taps = 2 * self.taps.to(audio.dtype)
         reach = HALF_WIDTH // 2
         even = nn.functional.pad(audio, (reach, reach)).unfold(1, 2 * reach + 1, 1) @ taps[::2]
@@ -45,13 +46,22 @@ class HalfRate(nn.Module):
 
     def encode(self, audio: Tensor) -> Tuple[Tensor, Tensor]:
         """See :class:`Filterbank`."""
-        return self.inner.encode(self.down(audio))
+        frames = -(-audio.shape[1] // self.stride)
+        spectrum, features = self.inner.encode(self.down(ringing(audio)))
+        return spectrum[:, :frames], features[:, :frames]
 
     def strength(self, audio: Tensor) -> Tensor:
         """See :class:`Filterbank`."""
-        return self.inner.strength(self.down(audio))
+        frames = -(-audio.shape[1] // self.stride)
+        return self.inner.strength(self.down(ringing(audio)))[:, :frames]
 
     def decode(self, spectrum: Tensor, masks: Tensor, num_samples: int) -> Tensor:
         """See :class:`Filterbank`."""
-        sources = self.inner.decode(spectrum, masks, -(-num_samples // 2))  # (B, S, T / 2)
+        half = -(-num_samples // 2) + HALF_WIDTH // 2
+        sources = self.inner.decode(spectrum, masks, half)  # (B, S, T / 2 and more)
         return self.up(sources.flatten(0, 1), num_samples).unflatten(0, sources.shape[:2])
+
+
+def ringing(audio: Tensor) -> Tensor:
+    """``audio`` (N, T) with room for what the filter makes of its end."""
+    return nn.functional.pad(audio, (0, HALF_WIDTH))

@@ -42,7 +42,7 @@ class SeparationConfig:
     skip: bool = True
     """Sum the blocks' skip paths (Asteroid's form); false: the last block's output (ESPnet's)."""
     mask: str = "sigmoid"
-    """`sigmoid`, `relu` or `softmax`; sigmoid and softmax cannot amplify, hence cannot clip."""
+    """`sigmoid`, `relu` or `softmax`; sigmoid and softmax never amplify a frequency."""
     encoder_width: int = 128
     """Channels H_enc is projected to before it joins the filterbank's features; 0 leaves it out."""
     gated: bool = False

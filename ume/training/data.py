@@ -71,9 +71,10 @@ class PlannedData(ABC):
             yield kind_of(name), [next(batches) for _ in range(self.accumulate)]
 
     def largest(self) -> Iterator[Tuple[str, MixtureBatch]]:
-        """The largest batch of each plan, with its kind."""
+        """The largest batches of each plan, with their kind."""
         for name, plan in self.plans.items():
-            yield kind_of(name), plan.largest()
+            for batch in plan.largest():
+                yield kind_of(name), batch
 
     def state_dict(self) -> Dict[str, Any]:
         """Where the plans stand."""
@@ -151,10 +152,11 @@ class TrainingData(PlannedData):
         self.phases, self.seed = phases, seed
         self.crop_share = 0.0 if crop is None else crop_share
         augmenter = None if augment is None else Augmenter(augment, seed)
+        slowest = 1.0 if augmenter is None else augmenter.slowest
         for phase in phases:
             for kind in self.kinds(phase):
                 opposite, words = phase.name == "opposite", kind != "windows"
-                longest = crop and max_duration
+                longest = crop and max_duration * slowest
                 if kind == "sources":
                     longest = asr_longest or longest
                 chosen: Union[Sequence[Cut], Remixer]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ume.dataset.augment import AugmentConfig
 from ume.dataset.batch import MixtureBatch
-from ume.dataset.tokenizer import Tokenizer
+from ume.dataset.tokenizer import Tokenizer, check_same_tokens
 from ume.errors import UmeError
 from ume.files import existing, write_json
 from ume.losses.joint import JointLoss
@@ -47,7 +47,8 @@ class Config(RunConfig):
     initialize_from: Optional[str] = None
     """Experiment folder whose averaged model is the start of the parts named below."""
     initialize_parts: List[str] = field(default_factory=lambda: ["encoder", "rwse", "asr"])
-    """Parts that start from that model: encoder, rwse, diarization, separation, asr."""
+    """Parts that start from that model: encoder, rwse, diarization, separation, asr; with asr
+    comes what tells its speakers apart (sidecar, conditioner), where both models have it."""
     train_parts: List[str] = field(default_factory=lambda: ["train"])
     """Parts of the mixture folder to train on, together."""
     train_modes: List[str] = field(default_factory=lambda: ["max", "part"])
@@ -151,6 +152,8 @@ class UMETask(Task[Config]):
                 raise UmeError("loss.distillation needs --encoder_weights: who is the teacher?")
             teacher = deepcopy(self.model.encoder)
         if config.initialize_from:
+            if "asr" in config.initialize_parts:
+                check_same_tokens(config.lang, config.initialize_from)
             take_parts(self.model, config.initialize_from, config.initialize_parts)
         self.module = LossOfBatch(self.model, config.precision, teacher)
         self.aids = nn.Module()  # the teacher is what the weights are read from

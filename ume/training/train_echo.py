@@ -14,7 +14,7 @@ from lhotse.cut import Cut
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import make_eval_loader, plan_batches
 from ume.dataset.mixtures import read_cuts
-from ume.dataset.tokenizer import Tokenizer
+from ume.dataset.tokenizer import Tokenizer, check_same_tokens
 from ume.dataset.utterances import utterance_cuts
 from ume.errors import UmeError
 from ume.files import existing
@@ -215,6 +215,11 @@ def read_folders(config: Config, part: str) -> List[Cut]:
     for folder in config.data:
         if (existing(folder, "the recipe's corpus stage") / f"recordings_{part}.jsonl.gz").exists():
             cuts += utterance_cuts(folder, part)
+        elif config.stage in WORDED:
+            raise UmeError(
+                f"stage {config.stage} learns from utterances and {folder} holds none; give a "
+                "folder of local/prepare_voxceleb2.sh or local/prepare_speakers.sh"
+            )
         else:
             cuts += read_cuts(cuts_path(folder, part, config.mode))
     if config.stage == "content":
@@ -259,13 +264,9 @@ def settle(config: Config) -> None:
     if config.stage in config.model.stages:
         raise UmeError(f"{config.initialize_from} has been through stage {config.stage} already")
     if config.lang is not None:
-        vocab_size = Tokenizer(config.lang).vocab_size
-        if set(WORDED) & set(config.model.stages) and vocab_size != config.model.vocab_size:
-            raise UmeError(
-                f"{config.lang} has {vocab_size} tokens and {config.initialize_from} knows "
-                f"{config.model.vocab_size}; give the lang folder of the stage before"
-            )
-        config.model.vocab_size = vocab_size
+        if config.initialize_from is not None and set(WORDED) & set(config.model.stages):
+            check_same_tokens(config.lang, config.initialize_from)
+        config.model.vocab_size = Tokenizer(config.lang).vocab_size
     config.model.stages = [*config.model.stages, config.stage]
 
 

@@ -119,7 +119,7 @@ class Stream(Protocol):
         """What each update from ``step`` on learns from, with the kind of its batches."""
 
     def largest(self) -> Iterator[Tuple[str, MixtureBatch]]:
-        """The largest batch of each kind."""
+        """The largest batches of each kind."""
 
     def state_dict(self) -> Dict[str, Any]:
         """Where the stream stands."""
@@ -272,9 +272,10 @@ class Trainer:
     def keep_best(self, scores: Dict[str, float]) -> None:
         """Save the model if it is among the best, and delete what it takes the place of."""
         name = f"valid/{self.config.best_by}"
-        if name not in scores:
-            known = ", ".join(key.split("/")[1] for key in scores if key != "valid/one_label")
-            raise UmeError(f"--best_by {self.config.best_by}: validation gives {known}")
+        known = [key for key in scores if key != "valid/one_label"]  # no better for being higher
+        if name not in known:
+            names = ", ".join(key.split("/")[1] for key in known)
+            raise UmeError(f"--best_by {self.config.best_by}: validation gives {names}")
         cost = cost_sign(self.config) * scores[name]
         rank = sum(before <= cost for before, _ in self.best)
         self.stale = 0 if rank == 0 else self.stale + 1
@@ -306,8 +307,15 @@ class Trainer:
         """The step after which models enter the final mean."""
         return round(self.config.steps * (1 - self.config.average_last))
 
+    def ended(self) -> bool:
+        """Whether no step is left: all are done, or for too long no model was better."""
+        tired = bool(self.config.patience) and self.stale >= self.config.patience
+        return tired or self.step >= self.config.steps
+
     def train(self) -> None:
         """Run the steps that are left."""
+        if self.ended():
+            return
         config = self.config
         journal = Journal(self.folder, self.step, config.steps) if self.processes.first else None
         begun, before = time.monotonic(), self.seconds
@@ -319,7 +327,7 @@ class Trainer:
             self.step += 1
             self.task.updated(self.step)
             self.seconds = before + time.monotonic() - begun
-            if self.step % config.log_every == 0:
+            if self.step % config.log_every == 0 or self.validates_at(self.step):
                 values = self.processes.mean(values)
                 if journal:
                     journal.add(self.step, values)
@@ -331,19 +339,22 @@ class Trainer:
                     journal.add(self.step, {**scores, **self.task.logged()})
                     journal.say(f"step {self.step}: {self.task.summary(scores)}")
                 self.keep_best(self.processes.gather(scores)[0])
-            ended = bool(config.patience) and self.stale >= config.patience
-            if self.saves_now() or ended:
+            if self.saves_now() or self.ended():
                 self.save(f"checkpoint-{self.step}.pt")
                 if journal:
                     self.drop_old()
-            if ended:
+            if self.ended():
                 break
         if journal:
             journal.close()
 
     def scan_largest(self) -> None:
-        """Try the largest batches first: better out of memory now than in the night."""
+        """Try the largest batches first: better out of memory now than in the night.
+
+        The optimiser's state, which later is in memory beside them, is there as well.
+        """
         before = random_state()
+        self.fill_optimizer()
         buffers = [buffer.clone() for buffer in self.module.buffers()]  # such as running means
         for kind, batch in self.data.largest():
             try:
@@ -357,9 +368,19 @@ class Trainer:
                     f"not fit into memory; {self.task.memory_hint}"
                 ) from None
             self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.state.clear()
         for buffer, value in zip(self.module.buffers(), buffers):
             buffer.copy_(value)
         set_random_state(before)
+
+    def fill_optimizer(self) -> None:
+        """Allocate the optimiser's state, by an update that changes nothing."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = 0.0  # each update sets it
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def validates_at(self, step: int) -> bool:
         """Whether the model is validated after ``step`` updates."""
@@ -373,7 +394,8 @@ class Trainer:
     def update(self, kind: str, batches: List[MixtureBatch]) -> Dict[str, float]:
         """One step of the optimiser; what the log says of it.
 
-        A step whose gradient is not finite changes nothing; its batches are saved.
+        A step whose gradient is not finite changes nothing; its batches are saved, unless it is
+        the scale of fp16 that was too large.
         """
         config = self.config
         for group in self.optimizer.param_groups:
@@ -394,7 +416,7 @@ class Trainer:
         if math.isfinite(norm):
             self.scaler.step(self.optimizer)
             self.skipped_in_a_row = 0
-        else:
+        elif not self.overflows(values["train/loss"]):
             self.skip(batches)
         self.scaler.update()
         if (self.step + 1) % config.average_every == 0:
@@ -402,6 +424,13 @@ class Trainer:
             if self.processes.first:
                 update_average(self.average, self.model.state_dict(), self.averaged)
         return {**values, "train/norm": norm, "train/rate": self.optimizer.param_groups[-1]["lr"]}
+
+    def overflows(self, loss: float) -> bool:
+        """Whether gradients of a finite ``loss`` were scaled out of fp16's range.
+
+        That is how the scaler finds its scale: it tries a larger one from time to time.
+        """
+        return math.isfinite(loss) and self.scaler.is_enabled() and self.scaler.get_scale() > 1
 
     def inputs(self, kind: str, batch: MixtureBatch) -> Tuple[Any, ...]:
         """What the loss is computed from."""
@@ -431,10 +460,12 @@ class Trainer:
         for task, value in loss.tasks.items() if shared else ():
             if not value.requires_grad:  # words that a batch of windows has none of
                 continue
-            gradients = torch.autograd.grad(value, shared, retain_graph=True, allow_unused=True)
+            scaled = self.scaler.scale(value)
+            gradients = torch.autograd.grad(scaled, shared, retain_graph=True, allow_unused=True)
             parts = [gradient.norm() for gradient in gradients if gradient is not None]
             if parts:  # else the task does not hear the encoder
-                norms[f"train/encoder_norm/{task}"] = float(torch.stack(parts).norm())
+                norm = float(torch.stack(parts).norm()) / self.scaler.get_scale()
+                norms[f"train/encoder_norm/{task}"] = norm
         return norms
 
     def describe(self, loss: JointLoss) -> Dict[str, float]:
@@ -515,7 +546,7 @@ def run(
         trainer.load_state(load_checkpoint(checkpoint))
         if processes.first:
             print(f"going on from {checkpoint}", file=sys.stderr)
-    if processes.first and trainer.step < config.steps:  # else it was made by an earlier command
+    if processes.first and not trainer.ended():  # else it was made by an earlier command
         record_run(config, folder)
     trainer.train()
     if not processes.first:
