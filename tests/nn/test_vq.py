@@ -19,7 +19,7 @@ def test_entries_find_the_clusters_and_the_dead_come_back() -> None:
     book(vectors)
     book.entries[:20] = 1e3  # nobody is near
     book.sums[:20] = 1e3
-    for _ in range(600):
+    for _ in range(600):  # their counts, those of living entries, have to fade
         found = book(vectors[torch.randperm(len(vectors))[:200]])
     assert book.entries.abs().max() < 100 and found.perplexity > 12
     assert found.commitment < 0.02  # the spread of a cluster is 0.01
@@ -71,6 +71,21 @@ def test_every_further_codebook_leaves_less() -> None:
         assert found.codes.shape == (500, number) and quantiser.bits == 4 * number
         left.append((found.values - vectors).square().mean().item())
     assert 1 > left[0] > left[1] > left[2] > 0
+
+
+def test_all_residual_codebooks_are_in_use_soon_however_many_are_read() -> None:
+    torch.manual_seed(0)
+    vectors = torch.randn(4000, 16) @ torch.randn(16, 16).cumsum(dim=1)
+    quantiser = ResidualQuantiser(16, 6, 32)
+    for update in range(250):
+        batch = vectors[torch.randint(len(vectors), (600,))]
+        found = quantiser(batch, 1 + update % 6)
+        assert found.codes.shape[1] == 1 + update % 6
+    whole = quantiser.eval()(vectors)
+    assert whole.perplexity.min() > 0.7 * 32
+    first = quantiser(vectors, 2)
+    expected = sum(quantiser.books[k].entries[whole.codes[:, k]] for k in range(2))
+    torch.testing.assert_close(first.values, expected)
 
 
 def test_perplexity_counts_entries_in_use() -> None:

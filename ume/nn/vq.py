@@ -28,7 +28,8 @@ class Quantised(NamedTuple):
 class Codebook(nn.Module):
     """Entries that follow the running mean of what they stand for (van den Oord et al. 2017).
 
-    An entry that is hardly used any more is put on a random vector of the batch.
+    An entry that is hardly used any more is put on a random vector of the batch. There it counts
+    little at first: it soon follows what it stands for, and is soon put elsewhere if that is none.
 
     Args:
         size: entries, V.
@@ -79,10 +80,10 @@ class Codebook(nn.Module):
         if not number:
             return
         new = vectors[torch.randint(len(vectors), (number,), device=vectors.device)]
-        usual = len(vectors) / self.size
+        uses = 2 * DEAD * len(vectors) / self.size  # it has ln 2 / (1 - DECAY) updates to be used
         self.entries[which] = new
-        self.sums[which] = new * usual
-        self.counts[which] = usual
+        self.sums[which] = new * uses
+        self.counts[which] = uses
 
     def forward(self, vectors: Tensor) -> Quantised:
         """``vectors`` (N, D), of frames that exist, in full precision."""
@@ -129,13 +130,13 @@ class ResidualQuantiser(nn.Module):
         """bits of a vector"""
 
     def forward(self, vectors: Tensor, count: Optional[int] = None) -> Quantised:
-        """``vectors`` (N, D), by the first ``count`` codebooks or all."""
+        """``vectors`` (N, D), by the first ``count`` codebooks or all; all learn in any case."""
         left, found = vectors, []
-        for book in self.books[:count]:
+        for book in self.books if self.training else self.books[:count]:
             found.append(book(left))
             left = left - found[-1].values.detach()
-        whole = joined(found)
-        values = torch.stack([each.values.detach() for each in found]).sum(dim=0)
+        whole = joined(found[:count])
+        values = torch.stack([each.values.detach() for each in found[:count]]).sum(dim=0)
         return whole._replace(values=vectors + (values - vectors).detach())
 
 
