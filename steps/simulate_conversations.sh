@@ -5,6 +5,7 @@ set -euo pipefail
 num_speakers=1,2,3,4
 mixtures="train=3000 dev=200 test=300"
 conf=
+noise=
 seed=0
 nj=1
 cmd=${train_cmd:-run.py}
@@ -12,8 +13,9 @@ force=false
 help_message="usage: steps/simulate_conversations.sh [options] <data folder> <mixture folder>
   --num-speakers N,N,...    numbers of speakers, by turns
   --mixtures 'PART=N ...'   conversations per part
-  --conf FILE               YAML: turns, pauses, overlaps, levels, noise
+  --conf FILE               YAML: turns, pauses, overlaps, levels
                             (see 'ume simulate-conversations --help')
+  --noise FILE              recordings manifest (Lhotse) of noise at 16 kHz, and in --conf its snr
   --seed N                  seed of speakers, utterances, turns and levels
   --nj N                    files read at once
   --cmd LAUNCHER            \$train_cmd
@@ -25,8 +27,14 @@ command -v ume >/dev/null || . ./path.sh
 data=$1 mix=$2
 options=() inputs=()
 if [[ -n $conf ]]; then
+  [[ -f $conf ]] || die "there is no file $conf; check --conf"
+  ! grep -q '^ *noise:' "$conf" || die "$conf names noise; give its manifest by --noise"
   options+=(--config "$conf")
   inputs+=("$conf")
+fi
+if [[ -n $noise ]]; then
+  options+=(--noise "$noise")
+  inputs+=("$noise")
 fi
 read -ra launcher <<<"$cmd"
 

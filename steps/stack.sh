@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Diarize recordings by Echo: its whole stack, the same told how many speak, and VBx; all scored.
+# VBx is what is left without routing: windows of the mixture, each given to one person.
 set -euo pipefail
 
+systems="slots oracle-count vbx"
 window=6
 hop=3
 most=
@@ -10,6 +12,7 @@ num_threads=1
 cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/stack.sh [options] <experiment folder> <data folder> <output> <cuts of dev> <cuts>...
+  --systems 'NAME ...'      slots, oracle-count, vbx; all of them by default
   --window S --hop S        windows that slots hear: as long as those they were trained on
   --most N                  people of a recording; without it as many as slots, 8 of VBx
   --nj N                    jobs
@@ -27,6 +30,10 @@ here=$(dirname "$0")
 exp=$1 data=$2 out=$3 dev=$4
 shift 4
 all_different "$dev" "$@"
+for name in $systems; do
+  [[ $name =~ ^(slots|oracle-count|vbx)$ ]] || die "option --systems: there is no '$name'"
+done
+[[ -n $systems ]] || die "option --systems is empty; name slots, oracle-count or vbx"
 read -ra launcher <<<"$cmd"
 model=("$exp/model.safetensors" "$exp/model.yaml")
 threads=(--num-threads "$num_threads")
@@ -85,18 +92,23 @@ hypothesis() {
   "$here/score.sh" --nj "$nj" --cmd "$cmd" --force "$force" "$out/$system" "$cuts" "$hyp"
 }
 
-once plda "$data/about.json" -- "$out/plda.safetensors" \
-  ume train-plda --model "$exp" --data "$data" --out "$out/plda.safetensors"
-once tune-vbx "$dev" "$out/plda.safetensors" -- "$out/vbx.json" \
-  ume diarize --model "$exp" --cuts "$dev" --plda "$out/plda.safetensors" --tune "$out/vbx.json"
-once tune-stack "$dev" -- "$out/stack.json" \
-  ume tune-stack --model "$exp" --cuts "$dev" --out "$out/stack.json" \
-  "${windows[@]}" "${limit[@]}"
-for cuts in "$dev" "$@"; do
-  hypothesis slots "$cuts" "$out/stack.json" -- \
-    ume stack --rule "$out/stack.json" "${windows[@]}" "${limit[@]}"
-  hypothesis oracle-count "$cuts" "$out/stack.json" -- \
-    ume stack --rule "$out/stack.json" "${windows[@]}" "${limit[@]}" --oracle-count true
-  hypothesis vbx "$cuts" "$out/vbx.json" "$out/plda.safetensors" -- \
-    ume diarize --plda "$out/plda.safetensors" --options "$out/vbx.json" "${limit[@]}"
+for system in $systems; do
+  if [[ $system == vbx ]]; then
+    once plda "$data/about.json" -- "$out/plda.safetensors" \
+      ume train-plda --model "$exp" --data "$data" --out "$out/plda.safetensors"
+    once tune-vbx "$dev" "$out/plda.safetensors" -- "$out/vbx.json" \
+      ume diarize --model "$exp" --cuts "$dev" --plda "$out/plda.safetensors" --tune "$out/vbx.json"
+    inputs=("$out/vbx.json" "$out/plda.safetensors")
+    diarize=(ume diarize --plda "$out/plda.safetensors" --options "$out/vbx.json" "${limit[@]}")
+  else
+    once tune-stack "$dev" -- "$out/stack.json" \
+      ume tune-stack --model "$exp" --cuts "$dev" --out "$out/stack.json" \
+      "${windows[@]}" "${limit[@]}"
+    inputs=("$out/stack.json")
+    diarize=(ume stack --rule "$out/stack.json" "${windows[@]}" "${limit[@]}")
+    [[ $system == slots ]] || diarize+=(--oracle-count true)
+  fi
+  for cuts in "$dev" "$@"; do
+    hypothesis "$system" "$cuts" "${inputs[@]}" -- "${diarize[@]}"
+  done
 done

@@ -1,12 +1,13 @@
 """Stages: skipped when done, redone when anything they depend on changes, one run at a time."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
@@ -33,6 +34,12 @@ def stage(*options: str, command: List[str]) -> int:
 def runs() -> int:
     """How often ``APPEND out`` has run."""
     return len(Path("out").read_text()) if Path("out").exists() else 0
+
+
+def record() -> Dict[str, Any]:
+    """What is noted of the stage."""
+    noted: Dict[str, Any] = json.loads(Path("exp/.done/one.json").read_text())
+    return noted
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -113,13 +120,14 @@ def test_what_was_begun_with_other_inputs_is_not_gone_on_with() -> None:
     fails = [sys.executable, "-c", "open('checkpoint-2', 'w'); raise SystemExit(1)"]
     Path("in").write_text("1")
     assert stage(*options, command=fails) == 1
-    assert stage(*options, command=fails) == 1  # the same: it may go on
+    assert stage(*options, command=[*APPEND, "out"]) == 0  # the same: it may go on
+    assert record()["went_on"]
     Path("in").write_text("2")
     with pytest.raises(UmeError, match="^checkpoint-2 is of a run with another in; .*--force true"):
         stage(*options, command=[*APPEND, "out"])
-    assert runs() == 0
-    assert stage("--force", "true", *options, command=[*APPEND, "out"]) == 0 and runs() == 1
-    assert not Path("checkpoint-2").exists()
+    assert runs() == 1
+    assert stage("--force", "true", *options, command=[*APPEND, "out"]) == 0 and runs() == 2
+    assert not Path("checkpoint-2").exists() and not record()["went_on"]
     Path("checkpoint-2").touch()  # of a run that has ended, and would be taken to have ended
     Path("in").write_text("3")
     with pytest.raises(UmeError, match="another in"):

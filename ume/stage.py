@@ -88,8 +88,7 @@ def run_stage(options: argparse.Namespace, command: List[str]) -> int:
     if not reason:
         print(f"{options.name}: done already, inputs unchanged; --force true redoes it")
         return 0
-    if options.goes_on_from:
-        begin(options, {**wanted["inputs"], **wanted["audio"]})
+    went_on = bool(options.goes_on_from) and begin(options, {**wanted["inputs"], **wanted["audio"]})
     print(f"{options.name}: {reason}", flush=True)
     record_path.unlink(missing_ok=True)
     started, cpu = time.monotonic(), sum(os.times()[2:4])
@@ -105,22 +104,25 @@ def run_stage(options: argparse.Namespace, command: List[str]) -> int:
         "name": options.name,
         **wanted,
         "outputs": outputs,
+        "went_on": went_on,  # then what follows is of the last run alone
         "seconds": round(time.monotonic() - started, 1),
-        "cpu_seconds": round(
-            sum(os.times()[2:4]) - cpu, 1
-        ),  # of children that this process awaited
+        "cpu_seconds": round(sum(os.times()[2:4]) - cpu, 1),  # of children that were awaited
     }
     write_json(record_path, record)
     return 0
 
 
-def begin(options: argparse.Namespace, inputs: Dict[str, str]) -> None:
-    """Note what the run begins with; refuse to go on with one that began with something else."""
+def begin(options: argparse.Namespace, inputs: Dict[str, str]) -> bool:
+    """Note what the run begins with; refuse to go on with one that began with something else.
+
+    Returns whether it goes on.
+    """
     path = options.dir / ".done" / f"{options.name}.begun.json"
     left = [name for name in options.goes_on_from if Path(name).exists()]
     if options.force == "true":
         for name in left:
             Path(name).unlink()
+        left = []
     elif left and path.exists():
         begun = json.loads(path.read_text(encoding="utf-8"))
         for name, value in inputs.items():
@@ -130,6 +132,7 @@ def begin(options: argparse.Namespace, inputs: Dict[str, str]) -> None:
                     "--force true to start again"
                 )
     write_json(path, inputs)
+    return bool(left)
 
 
 def what_counts(command: List[str]) -> List[str]:

@@ -11,8 +11,10 @@ texts=
 dev_speakers=100
 test_speakers=100
 min_speech=2
+max_broken=1
 conversations="train=20000 dev=200 test=300"
 conversation_conf=
+noise=
 recordings=
 token_type=char
 vocab_size=500
@@ -39,9 +41,11 @@ Corpus:
                             hears it; 'FILE,whisper': training speakers' words that FILE lacks are
                             Whisper's; without it nothing is learned about content
   --min-speech S            least speech of an utterance, seconds
+  --max-broken PERCENT      files of VoxCeleb2 that may be broken; data/flac/broken.txt lists them
 Conversations (1 to 4 speakers who take turns):
   --conversations 'PART=N ...'
-  --conversation-conf FILE  turns, pauses, overlaps, levels, noise
+  --conversation-conf FILE  turns, pauses, overlaps, levels
+  --noise FILE              recordings manifest (Lhotse) of noise at 16 kHz, to be heard with them
 Real recordings, to be diarized as they are:
   --recordings DIR          <recording>.flac or .wav, 16 kHz, and ref.rttm
 Tokens:
@@ -84,7 +88,7 @@ heard=false known=$texts # the file of --texts, if there is one
 [[ ,$texts != *,whisper ]] || heard=true
 [[ $heard == false ]] || known=${texts%whisper} known=${known%,}
 [[ -z $known ]] || known=$(realpath -m -- "$known")
-for name in voxceleb2 flac speakers conversation_conf recordings conf whisper data exp publish; do
+for name in voxceleb2 flac speakers conversation_conf noise recordings conf whisper data exp publish; do
   [[ -z ${!name} || ${!name} == auto ]] || printf -v "$name" '%s' "$(realpath -m -- "${!name}")"
 done
 cd "$recipe"
@@ -109,7 +113,7 @@ prepare() {
   local options=(--texts "$1" --speakers "$speakers" --dev-speakers "$dev_speakers"
     --min-speech "$min_speech" --seed "$seed" --nj "$nj" --force "$force")
   if [[ -n $voxceleb2 ]]; then
-    local/prepare_voxceleb2.sh "${options[@]}" "$voxceleb2" "$data/flac" "$corpus"
+    local/prepare_voxceleb2.sh "${options[@]}" --max-broken "$max_broken" "$voxceleb2" "$data/flac" "$corpus"
   else
     local/prepare_speakers.sh "${options[@]}" --test-speakers "$test_speakers" "$flac" "$corpus"
   fi
@@ -132,7 +136,7 @@ fi
 if ((stage <= 2 && stop_stage >= 2)); then
   log "stage 2: conversations"
   steps/simulate_conversations.sh --mixtures "$conversations" --conf "$conversation_conf" \
-    --seed "$seed" --nj "$nj" --force "$force" "$corpus" "$mix"
+    --noise "$noise" --seed "$seed" --nj "$nj" --force "$force" "$corpus" "$mix"
   if [[ -n $recordings ]]; then
     local/prepare_recordings.sh --part real --force "$force" \
       "$recordings" "$recordings/ref.rttm" "$data/recordings"
@@ -203,6 +207,11 @@ if ((stage <= 10 && stop_stage >= 10)); then
   log "stage 10: diarization, by VBx and by the whole stack"
   steps/stack.sh --nj "$nj" --force "$force" \
     "$exp/slots" "$corpus" "$exp/diarization" "$mix/cuts_dev_part.jsonl.gz" "${test_cuts[@]}"
+  for name in $compare; do
+    [[ $name != no-* ]] || continue
+    steps/stack.sh --systems slots --nj "$nj" --force "$force" "$exp/$name/slots" "$corpus" \
+      "$exp/$name/diarization" "$mix/cuts_dev_part.jsonl.gz" "$mix/cuts_test_part.jsonl.gz"
+  done
 fi
 
 # The models to measure, as <folder below exp>, in the order of the table.
@@ -240,6 +249,19 @@ if ((stage <= 12 && stop_stage >= 12)); then
       scores=$exp/diarization/$system/${set}_part/scores.json
       [[ ! -f $scores ]] || report+=(--scored+ "$system, $set=$scores")
     done
+    for name in $compare; do
+      scores=$exp/$name/diarization/slots/${set}_part/scores.json
+      [[ ! -f $scores ]] || report+=(--scored+ "$name/slots, $set=$scores")
+    done
+  done
+  for folder in "$data" "$exp" "${names[@]/#/$exp/}" "$exp/diarization"{,/slots,/oracle-count,/vbx}; do
+    report+=(--timed+ "$folder")
+  done
+  for name in $compare; do
+    case $name in
+    no-anchor) report+=(--pairs+ "the anchor=content,no-anchor/content") ;;
+    no-factors) report+=(--pairs+ "factors=speakers,no-factors/speakers") ;;
+    esac
   done
   [[ " $compare " != *" random "* ]] || report+=(--against random/slots)
   "${report[@]}"

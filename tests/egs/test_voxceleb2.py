@@ -6,8 +6,11 @@ import subprocess
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
+from lhotse import Recording, RecordingSet
 
 from tests.corpora.test_voxceleb2 import make_voxceleb2
 from tests.egs.recipe import environment
@@ -57,6 +60,15 @@ def corpus(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 name = f"id{k:05d}--x_{index // 2}-{index % 2 + 1:05d}"
                 lines.append(f"{name} {texts[path.stem]}\n")
     (folder / "text").write_text("".join(lines))
+    broken = folder / "voxceleb2/dev/aac/id00000/x_9/00009.m4a"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no sound")
+    noises = []
+    for k in range(3):
+        sound = 0.1 * np.random.default_rng(k).standard_normal(32000)
+        soundfile.write(folder / f"noise-{k}.wav", sound, 16000)
+        noises.append(Recording.from_file(folder / f"noise-{k}.wav"))
+    RecordingSet.from_recordings(noises).to_file(folder / "noise.jsonl.gz")
     names = [f"id{k:05d}" for k in range(len(order))]
     test = [name for k, name in enumerate(names) if 3 * k >= 2 * len(names)]
     rest = [name for name in names if name not in test]
@@ -83,12 +95,13 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
     for stage in STAGES:
         (conf / f"{stage}.yaml").write_text(yaml.safe_dump({**COMMON, **own.get(stage, {})}))
     rules = tmp_path / "rules.yaml"
-    rules.write_text("duration: 8\n")
+    rules.write_text("duration: 8\nsnr: [20, 30]\n")
     exp = tmp_path / "exp of this"
     options = [
         *("--voxceleb2", corpus / "voxceleb2", "--speakers", corpus / "speakers"),
         *("--texts", f"{corpus / 'text'},whisper", "--conversations", "train=4 dev=4 test=4"),
         *("--recordings", corpus / "recordings", "--conversation-conf", rules),
+        *("--noise", corpus / "noise.jsonl.gz", "--max-broken", "5"),
         *("--min-speech", "1", "--conf", conf, "--nj", "1"),
         *("--compare", "no-anchor", "--data", tmp_path / "data", "--exp", exp),
         *("--title", "Plumbing: nothing was learned", "--stage", "1"),
@@ -102,6 +115,10 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
     heard = {name.split("--")[0] for name in texts.keys() - known.keys()}
     train = (corpus / "speakers" / "speakers_train").read_text().split()
     assert heard and heard <= set(train) and texts.items() >= known.items()
+
+    assert (tmp_path / "data/flac/broken.txt").read_text().count("x_9/00009.m4a") == 1
+    parts = read_json(tmp_path / "data/conversations/about.json")["parts"]
+    assert [parts[name]["noises"] for name in ("train", "dev", "test")] == [1, 1, 1]
 
     text = (exp / "RESULTS.md").read_text()
     assert "Plumbing: nothing was learned" in text

@@ -12,6 +12,7 @@ from ume.inference.windows import sliding_windows
 from ume.models.echo import Echo
 
 CHUNK = 300  # frames that the encoder hears at once, 6 s
+TOGETHER = 256  # windows in a batch
 DURATION, SHIFT = 1.5, 0.25  # seconds of the windows
 
 
@@ -39,9 +40,9 @@ def embed_windows(echo: Echo, latents: Tensor, windows: np.ndarray) -> np.ndarra
     places = torch.from_numpy(first)[:, None] + torch.arange(size)  # (W, F)
     stops = torch.from_numpy(np.ceil(windows[:, 1] / FRAME_SHIFT))[:, None]
     weight = (places < stops) & (places < len(latents))
-    clips = latents[places.clamp(max=len(latents) - 1)]  # (W, F, D)
-    parts = zip(clips.split(256), weight.split(256))
-    return torch.cat([echo.embed(*part) for part in parts]).double().numpy()
+    places = places.clamp(max=len(latents) - 1)
+    parts = zip(places.split(TOGETHER), weight.split(TOGETHER))
+    return torch.cat([echo.embed(latents[own], w) for own, w in parts]).double().numpy()
 
 
 def windows_of(speech: Iterable[Segment]) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Simulate conversations: speakers take turns with pauses and overlaps, how many is not told.
 
-Conversation number i depends on (seed, part, i) and the data folder alone. Its turns are tracks,
-those of one speaker together its source. Noise, if there is some, is in the mixture only.
+Conversation number i depends on (seed, part, i) and the data folder alone; its noise also on the
+parts that are made together, as these share none. Its turns are tracks, those of one speaker
+together its source. Noise, if there is some, is in the mixture only.
 """
 
 from collections import Counter

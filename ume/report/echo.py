@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional
 
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_text
-from ume.report.making import making
+from ume.report.making import making, stage_records
 from ume.report.report import HEAD, publish
 from ume.report.style import colour, figure
 from ume.scoring.bootstrap import difference
@@ -38,6 +38,10 @@ class Config:
     """File to copy the section to; only the section of the same title is replaced."""
     against: Optional[str] = None
     """Name of the model that each other is compared with, measure by measure."""
+    pairs: List[str] = field(default_factory=list)
+    """NAME=MODEL,MODEL, of a model with something and one without it, set against each other."""
+    timed: List[str] = field(default_factory=list)
+    """Folders whose stages' times are listed and summed."""
 
 
 def main(config: Config) -> None:
@@ -51,10 +55,14 @@ def main(config: Config) -> None:
     parts = [f"## {config.title}", "In brackets: 95 % intervals; of differences they are paired."]
     parts.append("### Before and after each stage")
     parts += [table(models, config.against), "Protocol:", protocols(models)]
+    for what, both in named(config.pairs).items():
+        parts += [f"### With and without {what}", pair_table(models, *both.split(","))]
     scored = {name: read_json(existing(p, "steps/score.sh")) for name, p in
               named(config.scored).items()}  # fmt: skip
     if scored:
         parts += ["### Recordings, the number of speakers estimated", scored_table(scored)]
+    if config.timed:
+        parts += ["### Time", times(config.timed, exp.parent)]
     parts.append("### How it was made")
     for folder in config.trained:
         made = making(existing(folder, "steps/train_echo.sh"), exp.parent)
@@ -142,6 +150,42 @@ def gain(base: Dict[str, Any], measure: Dict[str, Any]) -> Optional[str]:
     low, high = (None, None) if bounds is None else bounds
     more = {"value": measure["value"] - base["value"], "unit": base["unit"]}
     return cell({**more, "low": low, "high": high})
+
+
+def pair_table(models: Dict[str, Measures], first: str, second: str) -> str:
+    """Measures of two models, and how much more the ``first`` has, where that can be paired."""
+    for name in (first, second):
+        if name not in models:
+            raise UmeError(f"--pairs: --models has no {name}")
+    lines = [f"| measure | unit | {first} | {second} | difference |", "| --- " * 5 + "|"]
+    for name, measure in models[first].items():
+        other = models[second].get(name)
+        more = None if other is None else gain(other, measure)
+        if more is not None:
+            cells = f"{cell(measure)} | {cell(other)} | {more}"
+            lines.append(f"| {name} | {measure['unit']} | {cells} |")
+    return "\n".join(lines)
+
+
+def times(folders: List[str], root: Path) -> str:
+    """Wall and CPU time of the stages in ``folders``, folder by folder and all together.
+
+    What starts and checks the stages, about a second for each, is not in it.
+    """
+    lines = ["| folder | stages | wall time (s) | CPU time (s) |", "| --- | --- | --- | --- |"]
+    sums = [0.0, 0.0]
+    for folder in folders:
+        records = stage_records(Path(folder))
+        if not records:
+            continue
+        own = [sum(record.get(key, 0.0) for record in records) for key in ("seconds", "cpu_seconds")]
+        sums = [total + part for total, part in zip(sums, own)]
+        stopped = [record["name"] for record in records if record.get("went_on")]
+        note = f" ({', '.join(stopped)}: after a stop only)" if stopped else ""
+        name = os.path.relpath(folder, root)
+        lines.append(f"| {name} | {len(records)}{note} | {own[0]:.0f} | {own[1]:.0f} |")
+    lines.append(f"| together | | {sums[0]:.0f} | {sums[1]:.0f} |")
+    return "\n".join(lines)
 
 
 def protocols(models: Dict[str, Measures]) -> str:

@@ -65,15 +65,23 @@ def _inner(value: Any) -> str:
 
 def _times(exp: Path) -> List[str]:
     """Lines of the table of stages, in the order in which they ended."""
-    records: List[Tuple[float, Dict[str, Any], str]] = []
-    for path in exp.glob(".done/*.json"):
-        record = read_json(path)
-        if "seconds" in record:
-            records.append((path.stat().st_mtime, record, path.stem))
     return [
-        f"| {record.get('name', stem)} | {record['seconds']:.0f} | {_seconds(record)} |"
-        for _, record, stem in sorted(records, key=lambda item: (item[0], item[2]))
+        f"| {_name(record)} | {record['seconds']:.0f} | {_seconds(record)} |"
+        for record in stage_records(exp)
     ]
+
+
+def stage_records(folder: Path) -> List[Dict[str, Any]]:
+    """What ``ume stage`` has noted of each stage in ``folder``, in the order of their ends."""
+    found = [
+        (path.stat().st_mtime, path.stem, read_json(path)) for path in folder.glob(".done/*.json")
+    ]
+    ordered = sorted(found, key=lambda item: item[:2])
+    return [{"name": stem, **record} for _, stem, record in ordered if "seconds" in record]
+
+
+def _name(record: Dict[str, Any]) -> str:
+    return record["name"] + (", after a stop" if record.get("went_on") else "")
 
 
 def _seconds(record: Dict[str, Any]) -> str:
