@@ -43,6 +43,17 @@ def test_hand_made_cases(truth, options) -> None:
     assert found == speaker_segments(windows, np.array(truth))
 
 
+@pytest.mark.parametrize(
+    "hmm, people", [("ami", 1), ("libricss", 1), ("voxconverse", 2), ("gmm", 2)]
+)
+def test_who_says_little_is_joined_by_a_high_fb_and_a_low_fa(hmm, people) -> None:
+    rng = np.random.default_rng(0)
+    truth = [0] * 30 + [1] * 2 + [0] * 4
+    embeddings = unit_means(rng, 4)[truth] + 0.03 * rng.normal(size=(36, WIDTH))
+    found = diarize(embeddings, turns(np.array(truth)), SPHERES, Options(STARTING_POINTS[hmm]))
+    assert len(found) == people
+
+
 def test_no_window_is_nobody_and_one_is_somebody() -> None:
     windows = sliding_windows([])
     assert diarize(np.zeros((0, WIDTH)), windows, SPHERES, GMM) == {}
@@ -55,7 +66,7 @@ def test_no_window_is_nobody_and_one_is_somebody() -> None:
 
 
 @pytest.mark.parametrize("speakers", [2, 3, 4])
-@pytest.mark.parametrize("hmm", ["gmm", "libricss"])
+@pytest.mark.parametrize("hmm", list(STARTING_POINTS))
 def test_oracle_embeddings_leave_under_one_percent_of_confusion(speakers, hmm) -> None:
     rng = np.random.default_rng(speakers)
     talk = conversation(rng, unit_means(rng, speakers))
