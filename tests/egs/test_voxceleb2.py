@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from itertools import product
 from pathlib import Path
+from typing import List
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from lhotse import Recording, RecordingSet
 
 from tests.corpora.test_voxceleb2 import make_voxceleb2
 from tests.egs.recipe import environment
+from ume.__main__ import main as ume
 from ume.corpora.librispeech import read_sexes
 from ume.corpora.speakers import read_texts
 from ume.files import read_json
+from ume.models.echo import Echo
+from ume.training import train_echo
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("jepa", "content", "factors", "speakers", "slots")
@@ -142,6 +146,24 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
     run = subprocess.run(again, capture_output=True, text=True, env=environment())
     assert run.returncode == 0 and "starting" not in run.stdout, run.stdout + run.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("conf, low, high", [("conf", 24e6, 26e6), ("conf/small", 3e6, 4e6)])
+def test_every_configuration_is_one(
+    conf: str, low: float, high: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs: List[train_echo.Config] = []
+    monkeypatch.setattr(train_echo, "main", configs.append)
+    recipe = ROOT / "egs/voxceleb2"
+    overlays = sorted((recipe / "conf/overlays").glob("*.yaml"))
+    for stage, overlay in product(STAGES, [None, *overlays]):
+        files = [recipe / conf / "model.yaml", recipe / conf / f"{stage}.yaml"]
+        files += [] if overlay is None else [overlay]
+        options = [word for file in files for word in ("--config", str(file))]
+        assert ume(["train-echo", *options, "--data+", "d", "--stage", stage, "--exp", "e"]) == 0
+    assert [config.model.encoder.kind for config in configs[:5]].count("log-mel") == 1
+    encoder = Echo(configs[0].model).encoder
+    assert low < sum(parameter.numel() for parameter in encoder.parameters()) < high
 
 
 @pytest.mark.parametrize("conf", ["conf", "conf/small"])

@@ -231,6 +231,20 @@ def test_a_stage_in_bf16_has_the_loss_of_float32(
     assert losses[torch.bfloat16] == pytest.approx(losses[torch.float32], rel=0.1, abs=0.05)
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_at_full_size_has_gradients(name: str, singles: Given) -> None:
+    stage = STAGE_CLASSES[name](Echo(EchoConfig()), StageConfig(), 4, torch.float32)
+    stage.train()
+    several = given(collate([clip(0, 2, 1.0), clip(2, 3, 1.0)], 4))
+    total, loss = stage("all", several if name == "slots" else singles)
+    total.backward()
+    assert total.isfinite() and all(value.isfinite() for value in loss.tasks.values())
+    for part in {"encoder", *PARTS[name]}:
+        gradients = [p.grad for p in stage.echo.get_submodule(part).parameters()]
+        reached = [g for g in gradients if g is not None]
+        assert all(g.isfinite().all() for g in reached) and any(g.any() for g in reached), part
+
+
 def test_slots_learn_a_batch_in_latents_and_sound(mixtures: Given) -> None:
     stage = stage_of("slots", model())
     losses = learn(stage, mixtures, 150, 3e-3)
