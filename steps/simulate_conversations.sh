@@ -28,7 +28,7 @@ data=$1 mix=$2
 options=() inputs=()
 if [[ -n $conf ]]; then
   [[ -f $conf ]] || die "there is no file $conf; check --conf"
-  ! grep -q '^ *noise:' "$conf" || die "$conf names noise; give its manifest by --noise"
+  ! grep -q 'noise:' "$conf" || die "$conf names noise; give its manifest by --noise"
   options+=(--config "$conf")
   inputs+=("$conf")
 fi

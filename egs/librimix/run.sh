@@ -159,9 +159,13 @@ fi
 
 if ((stage <= 3 && stop_stage >= 3)); then
   log "stage 3: lang folder"
-  IFS=, read -ra texts <<<"$train_parts"
+  IFS=, read -ra parts <<<"$train_parts"
+  texts=()
+  for part in "${parts[@]}"; do
+    texts+=("$mix/text_$part")
+  done
   steps/prepare_lang.sh --type "$token_type" --vocab-size "$vocab_size" --lm "$lm" \
-    --dev-text "$mix/text_dev" --force "$force" "${texts[@]/#/$mix/text_}" "$lang"
+    --dev-text "$mix/text_dev" --force "$force" "${texts[@]}" "$lang"
 fi
 
 if ((stage <= 4 && stop_stage >= 4)); then

@@ -254,8 +254,11 @@ if ((stage <= 12 && stop_stage >= 12)); then
       [[ ! -f $scores ]] || report+=(--scored+ "$name/slots, $set=$scores")
     done
   done
-  for folder in "$data" "$exp" "${names[@]/#/$exp/}" "$exp/diarization"{,/slots,/oracle-count,/vbx}; do
+  for folder in "$data" "$exp" "$exp/diarization"{,/slots,/oracle-count,/vbx}; do
     report+=(--timed+ "$folder")
+  done
+  for name in "${names[@]}"; do
+    report+=(--timed+ "$exp/$name")
   done
   for name in $compare; do
     case $name in

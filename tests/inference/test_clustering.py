@@ -46,7 +46,7 @@ def test_hand_made_cases(truth, options) -> None:
 @pytest.mark.parametrize(
     "hmm, people", [("ami", 1), ("libricss", 1), ("voxconverse", 2), ("gmm", 2)]
 )
-def test_who_says_little_is_joined_by_a_high_fb_and_a_low_fa(hmm, people) -> None:
+def test_who_says_little_is_found_by_two_starting_points(hmm, people) -> None:
     rng = np.random.default_rng(0)
     truth = [0] * 30 + [1] * 2 + [0] * 4
     embeddings = unit_means(rng, 4)[truth] + 0.03 * rng.normal(size=(36, WIDTH))

@@ -19,7 +19,7 @@ from ume.errors import UmeError
 from ume.files import read_json
 from ume.mixing.simulate import Config as SimulateConfig
 from ume.mixing.simulate import main as simulate
-from ume.models.files import load_model
+from ume.models.files import load_model, shapes
 from ume.models.ume import TASKS, LossConfig, UMEConfig
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
@@ -243,24 +243,36 @@ def test_the_largest_batches_are_tried_first_and_leave_no_trace(
     epoch = [
         plan.dataset[0, batch] for plan in trainer.data.plans.values() for batch in plan.batches(0)
     ]
-    for largest in (torch.Tensor.numel, lambda audio: audio.shape[1]):
-        assert max(largest(b.audio) for _, b in tried) == max(largest(b.audio) for b in epoch)
+    for power in (1, 2):
+        sizes = [[len(b.ids) * b.audio.shape[1] ** power for b in own] for own in (
+            [b for _, b in tried], epoch)]  # fmt: skip
+        assert max(sizes[0]) == max(sizes[1])
+    slow = config(mixtures, lang, tmp_path / "slow", augment=AugmentConfig(speeds=[0.5, 1.0]))
+    slow.model.vocab_size = given.model.vocab_size
+    plan = make_trainer(slow).data.plans["all-windows"]
+    assert max(batch.audio.shape[1] for batch in plan.largest()) == 2 * 2.0 * 16000
     before = torch.get_rng_state()
     weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     in_memory = []
     forward = trainer.module.forward
 
     def counting(*inputs: object) -> object:
-        in_memory.append(len(trainer.optimizer.state))
+        gradients = sum(p.grad is not None for p in trainer.module.parameters())
+        in_memory.append({"moments": len(trainer.optimizer.state), "gradients": gradients})
         return forward(*inputs)
 
     monkeypatch.setattr(trainer.module, "forward", counting)
-    trainer.scan_largest()
+    for trainer.config.accumulate in (1, 2):
+        trainer.scan_largest()
     assert torch.equal(torch.get_rng_state(), before)
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
     after = trainer.model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in weights.items())
-    assert in_memory == [len(list(trainer.module.parameters()))] * len(tried)
+    parameters = list(trainer.module.parameters())
+    beside = {"moments": len(parameters), "gradients": 0}
+    alone, more = in_memory[: len(tried)], in_memory[len(tried) :]
+    assert alone == [beside] * len(tried)
+    assert more == [{**beside, "gradients": len(parameters)}] * len(tried)
     assert not trainer.optimizer.state
 
     def full(*_: object) -> None:
@@ -448,7 +460,7 @@ def test_parts_start_from_another_model(mixtures, lang, tmp_path):
     words = tmp_path / "text"
     words.write_text("one A B C\n")
     prepare_lang(LangConfig([str(words)], given.lang))
-    with pytest.raises(UmeError, match="give the lang folder that it was trained with"):
+    with pytest.raises(UmeError, match="has other tokens than .*give the lang folder of then"):
         make_trainer(given)
     given.lang = str(lang)
     given.model.asr.inner = 64
@@ -478,8 +490,19 @@ def test_with_the_recogniser_comes_what_tells_its_speakers_apart(
         torch.equal(value, expected[name])
         for name, value in ours.get_submodule(part).state_dict().items()
     )
+    fresh = make_trainer(dataclasses.replace(second, initialize_from=None)).model
     second.initialize_from = str(tmp_path / "plain")
-    assert make_trainer(second).model.get_submodule(part) is not None  # a new one
+    ours = make_trainer(second).model
+    assert torch.equal(ours.asr.output.weight, load_model(tmp_path / "plain").asr.output.weight)
+    for name, value in ours.get_submodule(part).state_dict().items():
+        assert torch.equal(value, fresh.get_submodule(part).state_dict()[name])
+    second.initialize_from = str(tmp_path / "a")
+    second.model.separation.kernel = 256  # other masks; a sidecar's are of the encoder's states
+    second.model.num_speakers = 3 if form == "sidecar" else 2
+    ours = make_trainer(second).model
+    assert torch.equal(ours.asr.output.weight, theirs.asr.output.weight)
+    expected, other = shapes(theirs.state_dict(), part), shapes(ours.state_dict(), part)
+    assert expected != other
 
 
 def test_another_configuration_in_the_same_folder_is_refused(mixtures, lang, tmp_path):

@@ -164,13 +164,14 @@ class BatchPlan:
     def largest(self) -> Iterator[MixtureBatch]:
         """The batches of the current epoch that take most memory, at the lowest speed.
 
-        What grows with samples is largest in one, attention may be in that of the longest cuts.
+        What grows with samples is largest in one, attention, with their square, may be in another.
         """
         lengths = self.dataset.lengths(self.epoch)
         batches = self.batches(self.epoch)
-        longest = [max(lengths[index] for index in batch) for batch in batches]
-        samples = [len(batch) * most for batch, most in zip(batches, longest)]
-        chosen = {samples.index(max(samples)), longest.index(max(longest))}
+        chosen = set()
+        for power in (1, 2):
+            sizes = [len(own) * max(lengths[index] for index in own) ** power for own in batches]
+            chosen.add(sizes.index(max(sizes)))
         dataset = copy.copy(self.dataset)
         dataset.augment = None if dataset.augment is None else dataset.augment.at_slowest()
         for number in sorted(chosen):

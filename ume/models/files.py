@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Dict, Sequence, Type, TypeVar, Union
+from typing import Any, Dict, Mapping, Sequence, Tuple, Type, TypeVar, Union
 
 import yaml
 from safetensors.torch import load_file, save
@@ -68,26 +68,31 @@ def take_parts(model: UME, folder: PathLike, parts: Sequence[str]) -> None:
     """Give ``parts`` of ``model`` (encoder, rwse, ...) the weights of the model in ``folder``.
 
     To ``asr`` belongs what tells its speakers apart between the encoder's layers, where both have
-    it.
+    it, of one size.
     """
     known = [name for name, _ in model.named_children()]
     if not parts or set(parts) - set(known):
         raise UmeError(f"initialize_parts is {list(parts)}; name some of {', '.join(known)}")
-    before = load_model(folder)
-    if "asr" in parts:
-        both = [name for name, _ in before.named_children() if name in known]
-        parts = [*parts, *(name for name in both if name in ("sidecar", "conditioner"))]
-    state, theirs = model.state_dict(), before.state_dict()
-    taken = {name: value for name, value in theirs.items() if name.split(".")[0] in parts}
-    ours = {name: value for name, value in state.items() if name.split(".")[0] in parts}
-    shapes, expected = ({n: tuple(v.shape) for n, v in s.items()} for s in (taken, ours))
-    if shapes != expected:
-        name = min(set(shapes.items()) ^ set(expected.items()))[0]
-        raise UmeError(
-            f"{folder} does not fit this model: {name} is {shapes.get(name, 'missing')} there and "
-            f"{expected.get(name, 'missing')} here; leave its part out of initialize_parts"
-        )
+    state, theirs = model.state_dict(), load_model(folder).state_dict()
+    wanted = set(parts)
+    if "asr" in wanted:
+        beside = ("sidecar", "conditioner")
+        wanted |= {part for part in beside if shapes(state, part) == shapes(theirs, part)}
+    for part in sorted(wanted):
+        found, expected = shapes(theirs, part), shapes(state, part)
+        if found != expected:
+            name = min(set(found.items()) ^ set(expected.items()))[0]
+            raise UmeError(
+                f"{folder} does not fit this model: {name} is {found.get(name, 'missing')} there "
+                f"and {expected.get(name, 'missing')} here; leave its part out of initialize_parts"
+            )
+    taken = {name: value for name, value in theirs.items() if name.split(".")[0] in wanted}
     model.load_state_dict({**state, **taken})
+
+
+def shapes(state: Mapping[str, Tensor], part: str) -> Dict[str, Tuple[int, ...]]:
+    """Of the weights of a part of a model."""
+    return {name: tuple(v.shape) for name, v in state.items() if name.split(".")[0] == part}
 
 
 def from_dict(kind: Type[T], values: Dict[str, Any]) -> T:

@@ -61,34 +61,37 @@ class Codebook(nn.Module):
         Vectors that are not finite, in any process, teach nothing: their step is skipped.
         """
         chosen = nn.functional.one_hot(codes, self.size).to(vectors)  # (N, V)
-        counts, sums = chosen.sum(dim=0), chosen.T @ vectors
-        if distributed.is_initialized():
-            for new in (counts, sums):
-                distributed.all_reduce(new)
-                new /= distributed.get_world_size()
+        counts, sums = mean_of_all(chosen.sum(dim=0)), mean_of_all(chosen.T @ vectors)
         if not sums.isfinite().all():
             return
         self.counts.lerp_(counts, 1 - DECAY)
         self.sums.lerp_(sums, 1 - DECAY)
         self.entries.copy_(self.sums / self.counts.clamp(min=1e-5)[:, None])
-        self.place(vectors, self.counts < DEAD * len(vectors) / self.size)
+        usual = float(counts.sum()) / self.size
+        self.place(vectors, self.counts < DEAD * usual, usual)
 
     @torch.no_grad()
-    def place(self, vectors: Tensor, which: Tensor) -> None:
-        """Put the entries ``which`` (V,) on random ``vectors`` (N, D)."""
+    def place(self, vectors: Tensor, which: Tensor, usual: float) -> None:
+        """Put the entries ``which`` (V,) on random ``vectors`` (N, D), the same in all processes.
+
+        ``usual`` is how many vectors an entry stands for.
+        """
         number = int(which.sum())
         if not number:
             return
         new = vectors[torch.randint(len(vectors), (number,), device=vectors.device)]
-        uses = 2 * DEAD * len(vectors) / self.size  # it has ln 2 / (1 - DECAY) updates to be used
+        if distributed.is_initialized():
+            distributed.broadcast(new, src=0)
+        uses = 2 * DEAD * usual  # it has ln 2 / (1 - DECAY) updates to be used
         self.entries[which] = new
         self.sums[which] = new * uses
         self.counts[which] = uses
 
     def forward(self, vectors: Tensor) -> Quantised:
         """``vectors`` (N, D), of frames that exist, in full precision."""
-        if self.training and not self.begun and vectors.isfinite().all():
-            self.place(vectors.detach(), torch.ones_like(self.counts, dtype=torch.bool))
+        if self.training and not self.begun and mean_of_all(vectors.detach().sum()).isfinite():
+            everyone = torch.ones_like(self.counts, dtype=torch.bool)
+            self.place(vectors.detach(), everyone, len(vectors) / self.size)
             self.begun.fill_(True)
         codes = self.codes(vectors.detach())
         values = self.entries[codes]
@@ -138,6 +141,14 @@ class ResidualQuantiser(nn.Module):
         whole = joined(found[:count])
         values = torch.stack([each.values.detach() for each in found[:count]]).sum(dim=0)
         return whole._replace(values=vectors + (values - vectors).detach())
+
+
+def mean_of_all(value: Tensor) -> Tensor:
+    """The mean of all processes' ``value``."""
+    if distributed.is_initialized():
+        distributed.all_reduce(value)
+        value = value / distributed.get_world_size()
+    return value
 
 
 def joined(found: List[Quantised]) -> Quantised:

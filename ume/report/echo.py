@@ -56,13 +56,16 @@ def main(config: Config) -> None:
     parts.append("### Before and after each stage")
     parts += [table(models, config.against), "Protocol:", protocols(models)]
     for what, both in named(config.pairs).items():
-        parts += [f"### With and without {what}", pair_table(models, *both.split(","))]
+        first, comma, second = both.partition(",")
+        if not comma:
+            raise UmeError(f"--pairs {what}={both}: give NAME=MODEL,MODEL")
+        parts += [f"### With and without {what}", pair_table(models, first, second)]
     scored = {name: read_json(existing(p, "steps/score.sh")) for name, p in
               named(config.scored).items()}  # fmt: skip
     if scored:
         parts += ["### Recordings, the number of speakers estimated", scored_table(scored)]
     if config.timed:
-        parts += ["### Time", times(config.timed, exp.parent)]
+        parts += ["### Time, without the comparisons", times(config.timed, exp.parent)]
     parts.append("### How it was made")
     for folder in config.trained:
         made = making(existing(folder, "steps/train_echo.sh"), exp.parent)
@@ -178,7 +181,9 @@ def times(folders: List[str], root: Path) -> str:
         records = stage_records(Path(folder))
         if not records:
             continue
-        own = [sum(record.get(key, 0.0) for record in records) for key in ("seconds", "cpu_seconds")]
+        own = [
+            sum(record.get(key, 0.0) for record in records) for key in ("seconds", "cpu_seconds")
+        ]
         sums = [total + part for total, part in zip(sums, own)]
         stopped = [record["name"] for record in records if record.get("went_on")]
         note = f" ({', '.join(stopped)}: after a stop only)" if stopped else ""

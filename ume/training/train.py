@@ -62,7 +62,8 @@ class Config(RunConfig):
     """Mixture mode to validate on."""
     crop: Optional[float] = None
     """Length (s) of windows of mixtures, for diarization and separation: more voices a second of
-    training. Whole mixtures, for all tasks, are then those of at most max_duration."""
+    training. Whole mixtures, for all tasks, are then those that at the lowest of augment.speeds
+    are at most max_duration long."""
     crop_share: float = 0.75
     """Share of the batches that are windows, where crop is given; the others are whole. Windows
     have no words: a run of words alone has none."""
@@ -71,8 +72,9 @@ class Config(RunConfig):
     with some of the others left in: from a flat start, mixtures teach it next to nothing for a
     long time."""
     asr_longest: Optional[float] = None
-    """Seconds of the longest mixtures used in asr_steps. CTC from a flat start says nothing but
-    blank for a while, and with long texts it can stay there; short ones show it the way out."""
+    """Seconds, before any change of speed, of the longest mixtures used in asr_steps. CTC from a
+    flat start says nothing but blank for a while, and with long texts it can stay there; short
+    ones show it the way out."""
     guide_steps: int = 0
     """Steps after asr_steps over which the recogniser hears such sources with a probability that
     falls from one to zero, and the separated voices otherwise."""

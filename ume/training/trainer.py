@@ -351,14 +351,16 @@ class Trainer:
     def scan_largest(self) -> None:
         """Try the largest batches first: better out of memory now than in the night.
 
-        The optimiser's state, which later is in memory beside them, is there as well.
+        What later is in memory beside them is there as well: the optimiser's state, gradients of
+        batches before, and those of each task that are measured at validations.
         """
         before = random_state()
-        self.fill_optimizer()
         buffers = [buffer.clone() for buffer in self.module.buffers()]  # such as running means
         for kind, batch in self.data.largest():
             try:
-                total, _ = self.module(kind, *self.inputs(kind, batch))
+                self.fill_optimizer()
+                total, loss = self.module(kind, *self.inputs(kind, batch))
+                self.gradient_norms(loss)
                 total.backward()
             except RuntimeError as error:
                 if "out of memory" not in str(error):
@@ -367,20 +369,23 @@ class Trainer:
                     f"{len(batch.ids)} mixtures of {batch.audio.shape[1] / SAMPLING_RATE:.1f} s do "
                     f"not fit into memory; {self.task.memory_hint}"
                 ) from None
-            self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.state.clear()
         for buffer, value in zip(self.module.buffers(), buffers):
             buffer.copy_(value)
         set_random_state(before)
 
     def fill_optimizer(self) -> None:
-        """Allocate the optimiser's state, by an update that changes nothing."""
+        """Allocate the optimiser's state, by an update that changes nothing; where batches are
+        accumulated, leave gradients too.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = 0.0  # each update sets it
             for parameter in group["params"]:
                 parameter.grad = torch.zeros_like(parameter)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.config.accumulate == 1:
+            self.optimizer.zero_grad(set_to_none=True)
 
     def validates_at(self, step: int) -> bool:
         """Whether the model is validated after ``step`` updates."""
@@ -426,11 +431,13 @@ class Trainer:
         return {**values, "train/norm": norm, "train/rate": self.optimizer.param_groups[-1]["lr"]}
 
     def overflows(self, loss: float) -> bool:
-        """Whether gradients of a finite ``loss`` were scaled out of fp16's range.
+        """Whether gradients of a ``loss`` that is finite in all processes left fp16's range.
 
         That is how the scaler finds its scale: it tries a larger one from time to time.
         """
-        return math.isfinite(loss) and self.scaler.is_enabled() and self.scaler.get_scale() > 1
+        if not self.scaler.is_enabled() or self.scaler.get_scale() <= 1:
+            return False
+        return all(self.processes.gather(math.isfinite(loss)))
 
     def inputs(self, kind: str, batch: MixtureBatch) -> Tuple[Any, ...]:
         """What the loss is computed from."""
