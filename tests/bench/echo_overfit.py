@@ -30,6 +30,7 @@ from ume.training.validation import encode_texts
 CLIPS = 4
 RATE = 5e-4
 LOOK = 20  # updates between two lines
+TIMES = {"jepa": 5, "factors": 2}  # more updates: masks are drawn anew, codebooks have to follow
 
 
 def utterances(data: str, tokenizer: Tokenizer, longest: float) -> Given:
@@ -69,7 +70,7 @@ def overfit(echo: Echo, name: str, given: Given, steps: int) -> List[str]:
     )
     first: Dict[str, float] = {}
     for step in range(1, steps + 1):
-        _, loss = stage("all", given)
+        _, loss = stage("all", given._replace(progress=step / steps))
         values = {task: float(value.detach()) for task, value in loss.tasks.items()}
         first = first or values
         optimizer.zero_grad()
@@ -83,7 +84,10 @@ def overfit(echo: Echo, name: str, given: Given, steps: int) -> List[str]:
     stage.eval()
     with torch.no_grad():
         figures = {task: ratio.rate for task, ratio in stage.figures(given).items()}
-    rows = [f"| {name} | {task} | {first[task]:.2f} | {values[task]:.2f} |" for task in values]
+    rows = [
+        f"| {name}, {steps} updates | {task} | {first[task]:.2f} | {values[task]:.2f} |"
+        for task in values
+    ]
     return [*rows, *(f"| {name} | {task}, at the end | | {v:.2f} |" for task, v in figures.items())]
 
 
@@ -104,8 +108,9 @@ def main() -> None:
     mixed = mixtures(options.mixtures, echo.config.slots.num_slots, options.seconds)
     lines = [
         f"An encoder of {size / 1e6:.1f} M parameters; {CLIPS} clips of at most "
-        f"{options.seconds:g} s; {options.steps} updates a stage. Losses are over what knowing "
-        "nothing costs.",
+        f"{options.seconds:g} s; {options.steps} updates a stage, of jepa and factors "
+        f"{TIMES['jepa']} and {TIMES['factors']} times as many. Losses are over what knowing nothing "
+        "costs.",
         "",
         "| stage | loss, or figure | first update | last update |",
         "| --- | --- | --- | --- |",
@@ -113,7 +118,8 @@ def main() -> None:
     for name in STAGES:
         if name == "content":
             echo = fresh(tokenizer.vocab_size)
-        lines += overfit(echo, name, mixed if name == "slots" else singles, options.steps)
+        given, steps = mixed if name == "slots" else singles, TIMES.get(name, 1) * options.steps
+        lines += overfit(echo, name, given, steps)
     publish(options.publish, "Echo at full size: one batch by heart", lines)
 
 

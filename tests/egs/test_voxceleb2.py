@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from itertools import product
 from pathlib import Path
-from typing import List
+from typing import List, Tuple
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from ume.models.echo import Echo
 from ume.training import train_echo
 
 ROOT = Path(__file__).resolve().parents[2]
+EXP = "exp of this & that"
 STAGES = ("jepa", "content", "factors", "speakers", "slots")
 TINY = {
     "encoder": {"kind": "vit", "vit": {"num_layers": 1, "width": 16, "num_heads": 2}},
@@ -87,7 +88,10 @@ def corpus(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def made(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuple[Path, List[str]]:
+    """The folder in which all stages have run, with one comparison, and the command."""
+    tmp_path = tmp_path_factory.mktemp("recipe")
     conf = tmp_path / "conf"
     conf.mkdir()
     (conf / "model.yaml").write_text(yaml.safe_dump({"model": TINY}))
@@ -100,20 +104,26 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
         (conf / f"{stage}.yaml").write_text(yaml.safe_dump({**COMMON, **own.get(stage, {})}))
     rules = tmp_path / "rules.yaml"
     rules.write_text("duration: 8\nsnr: [20, 30]\n")
-    exp = tmp_path / "exp of this"
     options = [
         *("--voxceleb2", corpus / "voxceleb2", "--speakers", corpus / "speakers"),
         *("--texts", f"{corpus / 'text'},whisper", "--conversations", "train=4 dev=4 test=4"),
         *("--recordings", corpus / "recordings", "--conversation-conf", rules),
         *("--noise", corpus / "noise.jsonl.gz", "--max-broken", "5"),
         *("--min-speech", "1", "--conf", conf, "--nj", "1"),
-        *("--compare", "no-anchor", "--data", tmp_path / "data", "--exp", exp),
+        *("--compare", "no-anchor", "--data", tmp_path / "data", "--exp", tmp_path / EXP),
         *("--title", "Plumbing: nothing was learned", "--stage", "1"),
     ]
     command = [str(ROOT / "egs/voxceleb2/run.sh"), *map(str, options)]
     run = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert run.returncode == 0, run.stdout + run.stderr
+    return tmp_path, command
 
+
+def test_all_stages_one_comparison_and_one_table(
+    corpus: Path, made: Tuple[Path, List[str]]
+) -> None:
+    tmp_path, command = made
+    exp = tmp_path / EXP
     known = read_texts(str(corpus / "text"))
     texts = read_texts(str(tmp_path / "data" / "pseudo_labels" / "text"))
     heard = {name.split("--")[0] for name in texts.keys() - known.keys()}
@@ -139,6 +149,11 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
         scores = read_json(exp / "diarization" / system / name / "scores.json")
         rows = {m["row"] for m in scores["metrics"] if m["name"] == "DER"}
         assert {"hypothesis", "one speaker", "all-speak"} <= rows
+    (pairs,) = re.findall(r"### With and without (.*)\n\n\| measure \| unit \| (.*) \|", text)
+    assert pairs == ("the anchor", "content | no-anchor/content | difference")
+    timed = text.split("### Time, without the comparisons")[1].split("###")[0]
+    folders = re.findall(r"(?m)^\| ([^ ]*(?: [^|]*[^ |])?) +\| \d+ \|", timed)
+    assert {name.rsplit("/", 1)[-1] for name in folders} >= {*STAGES, "data", "diarization", "vbx"}
     assert (exp / "plots" / "bits.png").exists()
     assert yaml.safe_load((exp / "jepa" / "config.yaml").read_text())["num_workers"] == 0
     before = {path: path.stat().st_mtime_ns for path in exp.rglob("model.safetensors")}
@@ -146,6 +161,17 @@ def test_all_stages_one_comparison_and_one_table(corpus: Path, tmp_path: Path) -
     run = subprocess.run(again, capture_output=True, text=True, env=environment())
     assert run.returncode == 0 and "starting" not in run.stdout, run.stdout + run.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_the_stack_on_an_encoder_that_is_not_trained(made: Tuple[Path, List[str]]) -> None:
+    tmp_path, command = made
+    start = command.index("--compare")
+    command = [*command[:start], "--compare", "log-mel", *command[start + 2 :], "--stage", "9"]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert run.returncode == 0, run.stdout + run.stderr
+    text = (tmp_path / EXP / "RESULTS.md").read_text()
+    assert "| slots, test | oracle-count, test | vbx, test | log-mel/slots, test |" in text
+    assert "| factors | speakers | slots | log-mel/slots |" in text
 
 
 @pytest.mark.parametrize("conf, low, high", [("conf", 24e6, 26e6), ("conf/small", 3e6, 4e6)])
