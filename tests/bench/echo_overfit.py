@@ -108,9 +108,7 @@ def main() -> None:
     mixed = mixtures(options.mixtures, echo.config.slots.num_slots, options.seconds)
     lines = [
         f"An encoder of {size / 1e6:.1f} M parameters; {CLIPS} clips of at most "
-        f"{options.seconds:g} s; {options.steps} updates a stage, of jepa and factors "
-        f"{TIMES['jepa']} and {TIMES['factors']} times as many. Losses are over what knowing nothing "
-        "costs.",
+        f"{options.seconds:g} s. Losses are over what knowing nothing costs.",
         "",
         "| stage | loss, or figure | first update | last update |",
         "| --- | --- | --- | --- |",
