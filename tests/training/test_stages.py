@@ -118,7 +118,7 @@ def test_content_learns_a_batch_and_the_anchor_holds(singles: Given) -> None:
 
 def test_factors_learn_a_batch_through_every_quantiser(singles: Given) -> None:
     stage = stage_of("factors", model())
-    losses = learn(stage, singles, 300)
+    losses = learn(stage, singles, 450)
     assert max(losses[name] for name in ("continuous", "product", "residual")) < 0.3, losses
     assert losses["speaker"] < 0.3 and losses["back"] < 0.8
     stage.eval()
