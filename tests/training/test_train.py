@@ -27,7 +27,7 @@ from ume.nn.recogniser import RecogniserConfig
 from ume.nn.separation import SeparationConfig
 from ume.training.checkpoint import find_checkpoints, load_checkpoint
 from ume.training.processes import join
-from ume.training.schedule import rate_at
+from ume.training.schedule import SCHEDULES, rate_at
 from ume.training.train import Config, UMETask, check, main
 from ume.training.trainer import Trainer
 
@@ -159,13 +159,15 @@ def test_the_checkpoint_that_the_mean_begins_with_is_kept(mixtures, lang, tmp_pa
     assert [step for step, _ in find_checkpoints(tmp_path)] == [3, 6]
 
 
-def test_rates_and_guides_follow_the_plan(mixtures, lang, tmp_path):
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_rates_and_guides_follow_the_plan(schedule, mixtures, lang, tmp_path):
     given = config(mixtures, lang, tmp_path, asr_steps=2, guide_steps=2, rate=1e-3)
+    given.schedule = schedule
     given.encoder_rate = 1e-4
     main(given)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     rates = [line["train/rate"] for line in lines if "train/rate" in line]
-    shares = [rate_at(step, 2, 2) for step in range(2)] + [rate_at(step, 4, 2) for step in range(4)]
+    shares = [rate_at(step, last, 2, schedule) for last in (2, 4) for step in range(last)]
     assert rates == pytest.approx([1e-3 * share for share in shares])
     trainer = make_trainer(given)
     peaks = {id(p): g["peak"] for g in trainer.optimizer.param_groups for p in g["params"]}
@@ -391,6 +393,7 @@ def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_p
         ({"average": "all"}, "give last or best"),
         ({"keep_best": 0}, "must be at least 1"),
         ({"precision": "half"}, "give float32, bf16 or fp16"),
+        ({"schedule": "noam"}, "--schedule noam: give cosine or inverse-sqrt"),
         ({"precision": "fp16"}, "needs a GPU"),
         ({"best_by": "wer"}, "--best_by wer: validation gives loss, diarization"),
         ({"best_by": "one_label"}, "--best_by one_label: validation gives loss, diarization"),

@@ -5,17 +5,26 @@ from typing import Any, Dict, List, Tuple
 
 from torch import nn
 
+SCHEDULES = ("cosine", "inverse-sqrt")
+FINAL = 0.01  # share of the peak rate that a cosine ends with
 
-def rate_at(step: int, steps: int, warmup: int, final: float = 0.01) -> float:
-    """Share of the peak rate at ``step`` (from 0): linear warm-up, then a cosine to ``final``.
+
+def rate_at(step: int, steps: int, warmup: int, schedule: str = "cosine") -> float:
+    """Share of the peak rate at ``step`` (from 0): linear warm-up, then one of SCHEDULES.
+
+    A cosine falls until ``steps``; the inverse square root (Vaswani et al. 2017) knows no end.
 
     >>> [round(rate_at(step, 100, 10), 3) for step in (0, 9, 10, 55, 100)]
     [0.1, 1.0, 1.0, 0.505, 0.01]
+    >>> [round(rate_at(step, 100, 10, "inverse-sqrt"), 3) for step in (0, 9, 39, 159)]
+    [0.1, 1.0, 0.5, 0.25]
     """
     if step < warmup:
         return (step + 1) / warmup
+    if schedule == "inverse-sqrt":
+        return math.sqrt(max(warmup, 1) / (step + 1))
     progress = (step - warmup) / max(steps - warmup, 1)
-    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+    return FINAL + (1 - FINAL) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def parameter_groups(

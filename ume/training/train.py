@@ -233,8 +233,9 @@ class UMETask(Task[Config]):
         config = self.config
         asr_steps = min(config.asr_steps, config.steps)
         if step < asr_steps:
-            return rate_at(step, asr_steps, config.warmup)
-        return rate_at(step - asr_steps, config.steps - asr_steps, config.warmup)
+            return rate_at(step, asr_steps, config.warmup, config.schedule)
+        left = config.steps - asr_steps
+        return rate_at(step - asr_steps, left, config.warmup, config.schedule)
 
     def logged(self) -> Dict[str, float]:
         """See :class:`Task`: every task's layer weights."""

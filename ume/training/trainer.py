@@ -40,7 +40,7 @@ from ume.training.checkpoint import (
 )
 from ume.training.journal import Journal
 from ume.training.processes import Processes, join, random_state, set_random_state
-from ume.training.schedule import rate_at
+from ume.training.schedule import SCHEDULES, rate_at
 
 
 @dataclass
@@ -65,6 +65,9 @@ class RunConfig:
     """Peak learning rate of the encoder, and of its own decoder (asr.foundation_decoder)."""
     warmup: int = 100
     """Steps of linear warm-up."""
+    schedule: str = "cosine"
+    """What the rates do then: `cosine`, down to 1 % at the last step, or `inverse-sqrt`, for runs
+    whose end is not known (patience)."""
     weight_decay: float = 1e-2
     """AdamW's."""
     clip: float = 5.0
@@ -169,7 +172,7 @@ class Task(ABC, Generic[C]):
 
     def rate(self, step: int) -> float:
         """Share of the peak rates in ``step``."""
-        return rate_at(step, self.config.steps, self.config.warmup)
+        return rate_at(step, self.config.steps, self.config.warmup, self.config.schedule)
 
     def updated(self, step: int) -> None:  # noqa: B027, most tasks have nothing to do
         """Called after each update; ``step`` are those done."""
@@ -498,6 +501,8 @@ def check(config: RunConfig) -> None:
         raise UmeError(f"--average {config.average}: give last or best")
     if config.patience and config.average == "last":
         raise UmeError("with --patience a run has no known end; give --average best as well")
+    if config.schedule not in SCHEDULES:
+        raise UmeError(f"--schedule {config.schedule}: give {' or '.join(SCHEDULES)}")
     if config.precision not in ("float32", "bf16", "fp16"):
         raise UmeError(f"--precision {config.precision}: give float32, bf16 or fp16")
     if config.precision == "fp16" and not torch.cuda.is_available():
