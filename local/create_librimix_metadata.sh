@@ -8,7 +8,7 @@ subsets=
 num_mixtures=3000
 seed=72
 nj=1
-cmd=${train_cmd:-run.py}
+cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: local/create_librimix_metadata.sh [options] <LibriSpeech> <metadata folder>
   --wham DIR                WHAM! noise; without it the mixtures have no noise
@@ -17,11 +17,9 @@ help_message="usage: local/create_librimix_metadata.sh [options] <LibriSpeech> <
   --num-mixtures N          of each dev and test subset
   --seed N                  of the draws
   --nj N                    processes that measure loudness
-  --cmd LAUNCHER            \$train_cmd
+  --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
-# shellcheck source=path.sh
-command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 2 ]] || die "expected <LibriSpeech> <metadata folder>; see --help"
 corpus=$1 metadata=$2
 [[ -d $corpus ]] || die "$corpus is not a folder; give the folder that holds LibriSpeech's subsets"
@@ -37,4 +35,5 @@ read -ra launcher <<<"$cmd"
 folder=$(dirname "$metadata") name=$(basename "$metadata")
 ume stage --dir "$folder" --name "create-$name" --force "$force" --audio "${audio[@]}" \
   --output "$metadata/about.json" -- \
-  "${launcher[@]}" "$folder/log/create-$name.log" ume create-librimix-metadata "${options[@]}"
+  "${launcher[@]}" --num-threads "$nj" "$folder/log/create-$name.log" \
+  ume create-librimix-metadata "${options[@]}"

@@ -10,7 +10,6 @@ help_message="usage: local/fetch_librimix_metadata.sh [options] <folder>
 . "$(dirname "$0")/../utils/parse_options.sh"
 [[ $# -eq 1 ]] || die "expected <folder>; see --help"
 folder=$1
-command -v git >/dev/null || die "git is missing; install it, or give --metadata a LibriMix checkout"
 
 # mixtures of each list, as published
 lists=(
@@ -26,7 +25,7 @@ check() {
   for entry in "${lists[@]}"; do
     read -r file rows <<<"$entry"
     file=$1/metadata/$file.csv
-    [[ -f $file ]] || die "$file is missing; try again, or another --url"
+    [[ -f $file ]] || die "$file is missing; try again with --force true, or another --url"
     found=$(($(wc -l <"$file") - 1))
     [[ $found -eq $rows ]] || die "$file has $found mixtures, not $rows; try again with --force true"
   done
@@ -37,12 +36,17 @@ if [[ -d $folder && $force == false ]]; then
   log "LibriMix's metadata: $folder, there already"
   exit
 fi
+command -v git >/dev/null || die "git is missing; install it, or give --metadata a LibriMix checkout"
 aside=$(dirname "$folder")/.part-$$
 mkdir -p "$aside"
 trap 'rm -rf "$aside"' EXIT
 git clone --quiet --depth 1 "$url" "$aside/LibriMix" ||
   die "$url cannot be cloned; give --metadata a LibriMix checkout"
 check "$aside/LibriMix"
+if [[ -d $folder && $force == false ]]; then
+  log "LibriMix's metadata: $folder, fetched by another run meanwhile"
+  exit
+fi
 rm -rf "$folder"
 mv "$aside/LibriMix" "$folder"
 log "LibriMix's metadata: $folder, commit $(git -C "$folder" rev-parse --short HEAD)"

@@ -15,7 +15,7 @@ types=
 shar=
 shard_size=1000
 nj=4
-cmd=${train_cmd:-run.py}
+cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: local/prepare_librimix.sh [options] <LibriSpeech> <metadata> <mixture folder>
   --wham DIR                WHAM!'s noise (tr, cv, tt); not needed for mix_clean
@@ -31,12 +31,10 @@ help_message="usage: local/prepare_librimix.sh [options] <LibriSpeech> <metadata
   --shar DIR                also export to Lhotse Shar
   --shard-size N            mixtures per shard
   --nj N                    jobs; the result is the same for any number
-  --cmd LAUNCHER            \$train_cmd
+  --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done
 <metadata> is a checkout of LibriMix, or its metadata folder."
 . "$(dirname "$0")/../utils/parse_options.sh"
-# shellcheck source=path.sh
-command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 3 ]] || die "expected <LibriSpeech> <metadata> <mixture folder>; see --help"
 librispeech=$1 metadata=$2 mix=$3
 audio=("$librispeech")
@@ -52,7 +50,7 @@ read -ra launcher <<<"$cmd"
 folder=$(dirname "$mix") name=$(basename "$mix")
 ume stage --dir "$folder" --name "check-$name" --force "$force" --audio "${audio[@]}" \
   --input "$metadata" --output "$mix/sources.json" -- \
-  "${launcher[@]}" "$folder/log/check-$name.log" ume check-librimix \
+  "${launcher[@]}" --num-threads "$nj" "$folder/log/check-$name.log" ume check-librimix \
   --librispeech "$librispeech" --wham "$wham" --metadata "$metadata" --mixtures "$mix" \
   --num-speakers "$num_speakers" --type "$type" --parts "$parts" --check-files "$check_files" \
   --num-jobs "$nj"

@@ -8,7 +8,7 @@ min_duration=2
 max_duration=12
 seed=0
 nj=1
-cmd=${train_cmd:-run.py}
+cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: local/prepare_librispeech.sh [options] <corpus folder> <data folder>
   --alignments DIR          RTTM files with speech activity; without them a VAD decides
@@ -16,11 +16,9 @@ help_message="usage: local/prepare_librispeech.sh [options] <corpus folder> <dat
   --min-duration S --max-duration S   utterances to keep, seconds
   --seed N                  seed of the split made without --split
   --nj N                    files decoded at once
-  --cmd LAUNCHER            \$train_cmd
+  --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
-# shellcheck source=path.sh
-command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 2 ]] || die "expected <corpus folder> <data folder>; see --help"
 corpus=$1 data=$2
 [[ -d $corpus ]] || die "$corpus is not a folder; give the folder that holds LibriSpeech's subsets"
@@ -40,7 +38,8 @@ read -ra launcher <<<"$cmd"
 folder=$(dirname "$data") name=$(basename "$data")
 ume stage --dir "$folder" --name "prepare-$name" --force "$force" --audio "$corpus" \
   "${inputs[@]}" --output "$data/about.json" -- \
-  "${launcher[@]}" "$folder/log/prepare-$name.log" ume prepare-librispeech "${options[@]}"
+  "${launcher[@]}" --num-threads "$nj" "$folder/log/prepare-$name.log" \
+  ume prepare-librispeech "${options[@]}"
 ume stage --dir "$folder" --name "validate-$name" --force "$force" \
   --input "$data/about.json" "$data"/*.jsonl.gz -- \
   ume validate --cuts "$data"

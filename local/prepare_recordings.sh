@@ -3,16 +3,14 @@
 set -euo pipefail
 
 part="test"
-cmd=${train_cmd:-run.py}
+cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: local/prepare_recordings.sh [options] <audio folder> <RTTM file> <mixture folder>
   <audio folder> holds <recording>.flac or .wav, 16 kHz, one channel
   --part PART               what the recordings are called
-  --cmd LAUNCHER            \$train_cmd
+  --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
-# shellcheck source=path.sh
-command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 3 ]] || die "expected <audio folder> <RTTM file> <mixture folder>; see --help"
 audio=$1 rttm=$2 mix=$3
 [[ -d $audio ]] || die "$audio is not a folder; give one with <recording>.flac or .wav"

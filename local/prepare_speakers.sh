@@ -9,7 +9,7 @@ test_speakers=100
 min_speech=2
 seed=0
 nj=2
-cmd=${train_cmd:-run.py}
+cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: local/prepare_speakers.sh [options] <corpus folder> <data folder>
   --speakers DIR            lists speakers_train, speakers_dev, speakers_test, one speaker a line
@@ -20,11 +20,9 @@ help_message="usage: local/prepare_speakers.sh [options] <corpus folder> <data f
   --min-speech S            least speech of an utterance, seconds
   --seed N                  seed of the draw
   --nj N                    jobs
-  --cmd LAUNCHER            \$train_cmd
+  --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
-# shellcheck source=path.sh
-command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 2 ]] || die "expected <corpus folder> <data folder>; see --help"
 corpus=$1 data=$2
 [[ -d $corpus ]] || die "$corpus is not a folder; give one with [subset/]speaker/session/*.flac"

@@ -9,7 +9,7 @@ dev_speakers=100
 min_speech=2
 seed=0
 nj=2
-cmd=${train_cmd:-run.py}
+cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: local/prepare_voxceleb2.sh [options] <VoxCeleb2 folder> <FLAC folder> <data folder>
   --max-broken PERCENT      files that may be broken; they are listed in <FLAC folder>/broken.txt
@@ -20,11 +20,9 @@ help_message="usage: local/prepare_voxceleb2.sh [options] <VoxCeleb2 folder> <FL
   --min-speech S            least speech of an utterance, seconds
   --seed N                  seed of the draw
   --nj N                    jobs, each of which runs an ffmpeg
-  --cmd LAUNCHER            \$train_cmd
+  --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done; files that are converted stay"
 . "$(dirname "$0")/../utils/parse_options.sh"
-# shellcheck source=path.sh
-command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 3 ]] || die "expected <VoxCeleb2 folder> <FLAC folder> <data folder>; see --help"
 corpus=$1 flac=$2 data=$3
 [[ -d $corpus ]] || die "$corpus is not a folder; give the one with dev/aac, test/aac, vox2_meta.csv"

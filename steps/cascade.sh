@@ -31,7 +31,7 @@ fi
 
 ume stage --dir "$exp" --name "$name" --force "$force" --made-by "steps/infer.sh" \
   --input "${inputs[@]}" --audio "$weights" --output "$hyp/words/whisper" -- \
-  "${launcher[@]}" JOB=1:"$nj" "$exp/log/$name.JOB.log" \
+  "${launcher[@]}" --num-threads "$num_threads" JOB=1:"$nj" "$exp/log/$name.JOB.log" \
   ume cascade --hyp "$hyp" --cuts "$cuts" --input "$input" --whisper "$whisper" \
   --num-threads "$num_threads" --job JOB --num-jobs "$nj"
 

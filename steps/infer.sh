@@ -29,9 +29,9 @@ for folder in $controls; do
 done
 
 ume stage --dir "$exp" --name "infer-$name" --force "$force" \
-  --made-by "steps/train.sh or steps/simulate.sh" \
+  --made-by "steps/train.sh or the stage of mixtures" \
   --input "$exp/model.safetensors" "$exp/model.yaml" "$cuts" --output "${folders[@]/%//meta}" -- \
-  "${launcher[@]}" JOB=1:"$nj" "$exp/log/infer-$name.JOB.log" \
+  "${launcher[@]}" --num-threads "$num_threads" JOB=1:"$nj" "$exp/log/infer-$name.JOB.log" \
   ume infer --model "$exp" --cuts "$cuts" --hyp "$hyp" --words "$words" \
   ${controls:+--beside "$controls"} --num-threads "$num_threads" --job JOB --num-jobs "$nj"
 

@@ -24,6 +24,6 @@ options=(--text "[${list%,}]" --lang "$lang" --type "$type" --vocab-size "$vocab
 [[ -z $dev_text ]] || options+=(--dev-text "$dev_text")
 
 ume stage --dir "$(dirname "$lang")" --name "$(basename "$lang")" --force "$force" \
-  --made-by "the recipe's corpus stage" \
+  --made-by "the recipe's stage of the corpus or of mixtures" \
   --input "${texts[@]}" ${lm:+"$lm"} ${dev_text:+"$dev_text"} --output "$lang" -- \
   ume prepare-lang "${options[@]}"

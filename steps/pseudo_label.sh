@@ -35,7 +35,7 @@ ume stage --dir "$folder" --name "$name" --force "$force" \
   --made-by "local/prepare_voxceleb2.sh or local/prepare_speakers.sh" \
   --input "$data"/recordings_*.jsonl.gz ${texts:+"$texts"} --audio "$weights" \
   --output "$output/jobs" -- \
-  "${launcher[@]}" JOB=1:"$nj" "$folder/log/$name.JOB.log" \
+  "${launcher[@]}" --num-threads "$num_threads" JOB=1:"$nj" "$folder/log/$name.JOB.log" \
   "${label[@]}" --whisper "$whisper" --num-threads "$num_threads" --job JOB --num-jobs "$nj"
 ume stage --dir "$folder" --name "join-$name" --force "$force" \
   --input "$output/jobs" ${texts:+"$texts"} --output "$output/text" -- "${label[@]}" --job 0

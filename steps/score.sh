@@ -29,6 +29,6 @@ done
 
 ume stage --dir "$exp" --name "score-$name" --force "$force" --made-by "steps/infer.sh" \
   --input "${inputs[@]}" "${audio[@]}" --output "$out/scores.json" -- \
-  "${launcher[@]}" "$exp/log/score-$name.log" \
+  "${launcher[@]}" --num-threads "$nj" "$exp/log/score-$name.log" \
   ume score --cuts "$cuts" --hyp "$hyp" --out "$out" --num-jobs "$nj" \
   --separation-metrics "$separation_metrics"

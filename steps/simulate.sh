@@ -7,7 +7,7 @@ mixtures="train=3000 dev=200 test=300"
 modes="max min part"
 seed=0
 nj=1
-cmd=${train_cmd:-run.py}
+cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/simulate.sh [options] <data folder> <mixture folder>
   --num-speakers S          2, 3 or 2,3 (as many mixtures of each)
@@ -15,11 +15,9 @@ help_message="usage: steps/simulate.sh [options] <data folder> <mixture folder>
   --modes 'max min part'    modes to write
   --seed N                  seed of utterances, loudness and starts
   --nj N                    files read at once
-  --cmd LAUNCHER            \$train_cmd
+  --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
-# shellcheck source=path.sh
-command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 2 ]] || die "expected <data folder> <mixture folder>; see --help"
 data=$1 mix=$2
 read -ra launcher <<<"$cmd"
@@ -28,7 +26,7 @@ folder=$(dirname "$mix") name=$(basename "$mix")
 ume stage --dir "$folder" --name "simulate-$name" --force "$force" \
   --made-by "local/prepare_embedded.sh or local/prepare_librispeech.sh" \
   --input "$data/about.json" "$data"/*.jsonl.gz --output "$mix/about.json" -- \
-  "${launcher[@]}" "$folder/log/simulate-$name.log" ume simulate --data "$data" --output "$mix" \
+  "${launcher[@]}" --num-threads "$nj" "$folder/log/simulate-$name.log" ume simulate --data "$data" --output "$mix" \
   --num-speakers "$num_speakers" --mixtures "$mixtures" --modes "$modes" --seed "$seed" \
   --num-jobs "$nj"
 ume stage --dir "$folder" --name "validate-$name" --force "$force" \

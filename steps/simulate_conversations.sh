@@ -8,7 +8,7 @@ conf=
 noise=
 seed=0
 nj=1
-cmd=${train_cmd:-run.py}
+cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/simulate_conversations.sh [options] <data folder> <mixture folder>
   --num-speakers N,N,...    numbers of speakers, by turns
@@ -18,11 +18,9 @@ help_message="usage: steps/simulate_conversations.sh [options] <data folder> <mi
   --noise FILE              recordings manifest (Lhotse) of noise at 16 kHz, and in --conf its snr
   --seed N                  seed of speakers, utterances, turns and levels
   --nj N                    files read at once
-  --cmd LAUNCHER            \$train_cmd
+  --cmd LAUNCHER            \$decode_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
-# shellcheck source=path.sh
-command -v ume >/dev/null || . ./path.sh
 [[ $# -eq 2 ]] || die "expected <data folder> <mixture folder>; see --help"
 data=$1 mix=$2
 options=() inputs=()
@@ -42,7 +40,7 @@ folder=$(dirname "$mix") name=$(basename "$mix")
 ume stage --dir "$folder" --name "simulate-$name" --force "$force" \
   --made-by "local/prepare_voxceleb2.sh or local/prepare_speakers.sh" \
   --input "$data/about.json" "$data"/*.jsonl.gz "${inputs[@]}" --output "$mix/about.json" -- \
-  "${launcher[@]}" "$folder/log/simulate-$name.log" \
+  "${launcher[@]}" --num-threads "$nj" "$folder/log/simulate-$name.log" \
   ume simulate-conversations "${options[@]}" --data "$data" --output "$mix" \
   --num-speakers "$num_speakers" --mixtures "$mixtures" --seed "$seed" --num-jobs "$nj"
 ume stage --dir "$folder" --name "validate-$name" --force "$force" \

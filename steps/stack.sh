@@ -69,7 +69,7 @@ hypothesis() {
   hyp=$out/$system/$set/separated
   ume stage --dir "$out/$system" --name "infer-$set" --force "$force" \
     --input "${model[@]}" "$cuts" "${inputs[@]}" --output "$hyp/meta" -- \
-    "${launcher[@]}" JOB=1:"$nj" "$out/$system/log/infer-$set.JOB.log" \
+    "${launcher[@]}" --num-threads "$num_threads" JOB=1:"$nj" "$out/$system/log/infer-$set.JOB.log" \
     "$@" --model "$exp" --cuts "$cuts" --hyp "$hyp" "${threads[@]}" --job JOB --num-jobs "$nj"
   tuned=$out/$system/tuned.json
   if [[ $cuts == "$dev" ]]; then

@@ -28,14 +28,14 @@ help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <ex
   --num-threads N           threads of the arithmetic; 0: all cores
   --initialize-from EXP     experiment folder whose model is the start of some parts
   --initialize-parts P,P    these: encoder, rwse, diarization, separation, asr
-  --torchrun 'OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=2
+  --torchrun='OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=2
   --cmd LAUNCHER            \$train_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
 # shellcheck source=utils/training.sh
 . "$(dirname "$0")/../utils/training.sh"
 [[ $# -eq 3 ]] || die "expected <mixture folder> <lang folder> <experiment folder>; see --help"
-[[ -n $conf ]] || die "--conf is empty; give a file such as conf/ume.yaml"
+[[ -n $conf ]] || die "--conf is empty; give a file such as conf/embedded_whisper.yaml"
 [[ -f $conf ]] || die "option --conf: there is no file $conf; check the path"
 data=$1 lang=$2 exp=$3
 
@@ -60,4 +60,4 @@ if [[ -n $initialize_from ]]; then
   options+=(--initialize_from "$initialize_from" --initialize_parts "[$initialize_parts]")
   inputs+=("$initialize_from/model.safetensors")
 fi
-run_training train "$exp" "steps/simulate.sh or steps/prepare_lang.sh"
+run_training train "$exp" "the stage of mixtures or steps/prepare_lang.sh"

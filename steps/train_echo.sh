@@ -26,14 +26,14 @@ help_message="usage: steps/train_echo.sh [options] <stage> <experiment folder> <
   --encoder-weights W       weights of an encoder that is not Echo's own: 'auto', a file, a folder
   --num-workers N           processes that load and mix, instead of the config's
   --num-threads N           threads of the arithmetic; 0: all cores
-  --torchrun 'OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=2
+  --torchrun='OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=2
   --cmd LAUNCHER            \$train_cmd
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
 # shellcheck source=utils/training.sh
 . "$(dirname "$0")/../utils/training.sh"
 [[ $# -ge 3 ]] || die "expected <stage> <experiment folder> <folder>...; see --help"
-[[ -n $conf ]] || die "--conf is empty; give a file such as conf/jepa.yaml"
+[[ -n $conf ]] || die "--conf is empty; give a file such as conf/model.yaml"
 stage=$1 exp=$2
 shift 2
 

@@ -40,5 +40,5 @@ done
 ume stage --dir "$exp" --name tune-decoding --force "$force" \
   --made-by "steps/infer.sh or steps/prepare_lang.sh" \
   --input "${inputs[@]}" --output "${outputs[@]}" -- \
-  "${launcher[@]}" "$exp/log/tune-decoding.log" ume tune-decoding "${options[@]}" \
+  "${launcher[@]}" --num-threads "$nj" "$exp/log/tune-decoding.log" ume tune-decoding "${options[@]}" \
   --num-jobs "$nj"

@@ -52,7 +52,7 @@ while [[ ${1-} == --* ]]; do
     shift
     ;;
   *)
-    [[ $# -ge 2 && $2 != --* ]] || die "option $1 needs a value"
+    [[ $# -ge 2 && $2 != --* ]] || die "option $1 needs a value (one that begins with --: $1=VALUE)"
     _given+=("$1" "$2")
     shift 2
     ;;

@@ -18,6 +18,12 @@ gives() {
   [[ ! -f $1/dev_max/separated/meta.json ]] || compgen -G "$1/dev_max/separated/$2/*" >/dev/null
 }
 
+# without_k2: the methods of decoding that this environment lacks, for want of k2.
+without_k2() {
+  python -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('k2') is None)" ||
+    echo "ctc-decoding nbest nbest-oracle nbest-rescoring whole-lattice-rescoring attention-decoder"
+}
+
 # same_tokens EXP LANG: die unless the lang folder has the tokens that the model was trained with.
 same_tokens() {
   [[ ! -f $1/bpe.model || ! -f $2/bpe.model ]] || cmp -s "$1/bpe.model" "$2/bpe.model" ||

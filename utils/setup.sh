@@ -6,7 +6,8 @@ set -euo pipefail
 stack=default
 dir=
 force=false
-torch=torch==2.13.0
+torch=
+TORCH_2=torch==2.13.0
 index_url=
 k2=
 help_message="usage: utils/setup.sh [options]
@@ -14,7 +15,7 @@ help_message="usage: utils/setup.sh [options]
   --dir DIR               folder to make (default: .venv or .venv-torch2 beside utils)
   --force true|false      make it even if it is there already (default: $force)
 Of torch2 only:
-  --torch SPEC            requirement of torch (default: $torch)
+  --torch SPEC            requirement of torch (default: $TORCH_2)
   --index-url URL         index of torch's wheels, for a CUDA build or a CPU build
   --k2 SPEC               requirement, file or URL of a k2 built for that torch (default: no k2)"
 
@@ -25,12 +26,13 @@ uv=uv==0.13.9
 
 case $stack in
 default)
-  [[ -z $index_url && -z $k2 ]] || die "options --index-url and --k2 belong to --stack torch2"
+  [[ -z $torch$index_url$k2 ]] || die "options --torch, --index-url and --k2 belong to --stack torch2"
   dir=${dir:-${here%/*}/.venv}
   needs_gb=5
   ;;
 torch2)
   dir=${dir:-${here%/*}/.venv-torch2}
+  torch=${torch:-$TORCH_2}
   needs_gb=3
   ;;
 *) die "option --stack takes default or torch2, not '$stack'" ;;

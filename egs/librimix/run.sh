@@ -21,11 +21,11 @@ shar=
 token_type=bpe
 vocab_size=500
 lm=
-conf=conf/ume_whisper_base.yaml
+conf=
 overlay=
 first=
 cascade=false
-encoder_weights=auto
+encoder_weights=
 steps=
 torchrun=
 methods="ctc-greedy-search prefix-beam-search ctc-decoding 1best nbest nbest-oracle nbest-rescoring
@@ -45,7 +45,8 @@ Corpora:
   --metadata DIR            LibriMix checkout, or its metadata folder; 'own': made anew by its rules
                             and seed from what is on disk; without it, it is fetched
   --num-mixtures N          of dev and of test, with --metadata own
-  --alignments DIR          RTTM files of speech activity; without them utterances count as speech
+  --alignments DIR          RTTM files of speech activity; without them LibriMix's utterances count
+                            as speech, and in LibriSpeechMix a VAD decides
   --librispeechmix DIR      checkout of LibriSpeechMix: more test sets
   --sparselibrimix DIR      checkout of SparseLibriMix: more test sets (with --wham)
 Mixtures:
@@ -61,17 +62,18 @@ Tokens:
   --token-type bpe|char --vocab-size N
   --lm DIR                  LibriSpeech's published n-grams; without it they are trained on the text
 Model:
-  --conf FILE               options of 'ume train' (conf/)
+  --conf FILE               options of 'ume train'; default: conf/ume_whisper_base.yaml
   --overlay FILE            options that are put over the config's
   --first FILE              options of a training before it, put over those: encoder, layer sums and
                             recogniser start from its model (conf/overlays/asr_first.yaml)
-  --encoder-weights W       'auto', a file or a folder; 'none': from scratch
+  --encoder-weights W       of the encoder in --conf: a file or a folder, 'auto' for \$UME_WHISPER;
+                            'none': from scratch
   --steps N                 updates, instead of the config's
-  --torchrun 'OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=8
+  --torchrun='OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=8
   --seed N                  of weights and batches
 Words and scores:
   --methods 'METHOD ...'    of decoding (see steps/decode.sh --help); those by an attention decoder
-                            that the model lacks are left out
+                            that the model lacks, or by k2 where there is none, are left out
   --separation-metrics 'M'  SI-SDR, BSSEval, STOI, PESQ
   --cascade true            Whisper's own decoder on the separated voices as well
 Run:
@@ -86,20 +88,26 @@ Run:
 Paths are relative to where you are. What is done and unchanged is skipped."
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/utils/parse_options.sh"
+conf=${conf:-$recipe/conf/ume_whisper_base.yaml}
 [[ $# -eq 0 ]] || die "unexpected argument '$1'; --help lists the options"
 for value in "$stage" "$stop_stage"; do
   [[ $value =~ ^[0-9]$ ]] || die "there is no stage '$value'; stages are 0 to 9 (see --help)"
 done
 [[ -n $librispeech ]] || die "option --librispeech is missing; give LibriSpeech's folder"
+case $type in
+mix_clean | mix_both | mix_single) ;;
+*) die "option --type takes mix_clean, mix_both or mix_single, not '$type'" ;;
+esac
 [[ -n $wham || $type == mix_clean ]] || die "--type $type needs --wham, the folder of WHAM!'s noise"
 [[ $sampling_rate == 16000 || -z $librispeechmix$sparselibrimix ]] ||
   die "--librispeechmix and --sparselibrimix are of 16 kHz; leave them out, or --sampling-rate 8000"
+[[ -n $encoder_weights ]] || ((stage > 4 || stop_stage < 4)) ||
+  die "option --encoder-weights is missing; the top of $conf says what it takes, or give none"
 case $train_set in
 train-100 | train-360) train_parts=$train_set ;;
 both) train_parts=train-100,train-360 ;;
 *) die "option --train-set takes train-100, train-360 or both, not '$train_set'" ;;
 esac
-[[ $conf == conf/* ]] && conf=$recipe/$conf
 for name in librispeech wham metadata alignments librispeechmix sparselibrimix materialise shar lm \
   conf overlay first encoder_weights data exp publish; do
   [[ -z ${!name} || ${!name} =~ ^(own|auto|none)$ ]] ||
@@ -171,7 +179,7 @@ fi
 if ((stage <= 4 && stop_stage >= 4)); then
   log "stage 4: training"
   common=(--conf "$conf" --train-parts "$train_parts" --encoder-weights "$weights"
-    --num-speakers "$streams" --seed "$seed" --torchrun "$torchrun" --force "$force")
+    --num-speakers "$streams" --seed "$seed" "--torchrun=$torchrun" --force "$force")
   start=
   if [[ -n $first ]]; then
     start=$exp/first
@@ -205,9 +213,12 @@ fi
 
 if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
   log "stage 6: decoding; what there is to choose is chosen on dev"
+  no_k2=$(without_k2)
+  [[ -z $no_k2 ]] || log "this environment has no k2: decoding without $no_k2"
   lacking=" attention "
   [[ ! -d $exp/foundation ]] || lacking=" attention-decoder ctc-attention "
   gives "$exp" states || lacking=" attention-decoder ctc-attention attention "
+  lacking+="$no_k2 "
   used=() chosen=()
   for method in $methods; do
     [[ $lacking != *" $method "* ]] || continue

@@ -29,6 +29,10 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 [[ -n $echo ]] || die "give --echo, an experiment folder of egs/voxceleb2/run.sh"
 data=$(realpath -m -- "${data:-$recipe/data/side_by_side}")
 exp=$(realpath -m -- "${exp:-$recipe/exp/side_by_side}")
+[[ -f $echo/model.safetensors ]] || die "option --echo: there is no $echo/model.safetensors"
+for set in $sets; do
+  [[ $set =~ ^test(-other)?_(max|min|part)$ ]] || die "option --sets: there is no set $set"
+done
 echo=$(realpath -m -- "$echo")
 [[ -z $publish ]] || publish=$(realpath -m -- "$publish")
 

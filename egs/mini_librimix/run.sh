@@ -152,6 +152,9 @@ fi
 
 if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
   log "stage 6: decoding; what there is to choose is chosen on dev"
+  by_ctc="ctc-greedy-search ctc-decoding"
+  no_k2=$(without_k2)
+  [[ -z $no_k2 ]] || by_ctc=ctc-greedy-search
   by_decoder=ctc-attention
   tuned=("1best")
   if [[ -d $exp/foundation ]]; then
@@ -161,7 +164,7 @@ if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
   steps/tune_decoding.sh --methods "${tuned[*]}" --nj "$nj" --force "$force" \
     "$exp" "$lang" "$mix/cuts_dev_max.jsonl.gz" "$exp/dev_max/separated"
   for set in "${word_sets[@]}"; do
-    for method in ctc-greedy-search ctc-decoding; do
+    for method in $by_ctc; do
       steps/decode.sh --method "$method" --nj "$nj" --force "$force" \
         "$exp" "$lang" "$exp/$set/separated"
     done

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 exp=
-form=conditioning
+form=distillation
 seeds="0 1 2"
 sets="test_max test_part"
 publish=
@@ -20,6 +20,8 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 for option in overlay exp seed; do
   [[ " $* " != *" --$option"[\ =]* ]] || die "option --$option after --: this script gives it itself"
 done
+[[ " $* " == *" --librispeech"[\ =]* ]] ||
+  die "give --librispeech after --: Whisper does not know the words of the embedded corpus"
 exp=$(realpath -m -- "${exp:-$recipe/exp/words}")
 [[ -z $publish ]] || publish=$(realpath -m -- "$publish")
 joint=$recipe/conf/words/$form.yaml

@@ -18,7 +18,7 @@ noise=
 recordings=
 token_type=char
 vocab_size=500
-conf=conf
+conf=
 steps=
 compare=
 whisper=auto
@@ -51,12 +51,13 @@ Real recordings, to be diarized as they are:
 Tokens:
   --token-type char|bpe --vocab-size N
 Model and training:
-  --conf DIR                model.yaml, and a file for each stage of training (conf, conf/small)
+  --conf DIR                model.yaml, and a file for each stage of training; default: conf;
+                            conf/small: a small Echo, for a CPU
   --steps N                 updates of every stage, instead of the config's
   --compare 'NAME ...'      trained and measured as well: no-anchor, no-factors; and the same heads
                             on an encoder that is not trained: random, log-mel, whisper
   --whisper W               Whisper's weights for that, and for texts: 'auto', a file or a folder
-  --torchrun 'OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=8
+  --torchrun='OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=8
   --seed N                  of speakers, conversations, weights and batches
 Run:
   --stage N --stop-stage N  first and last stage
@@ -83,7 +84,7 @@ for name in $compare; do
 done
 [[ -n $texts || " $compare " != *" no-"* ]] ||
   die "option --compare: no-anchor and no-factors start from the stage content, which needs --texts"
-[[ $conf != conf && $conf != conf/* ]] || conf=$recipe/$conf
+conf=${conf:-$recipe/conf}
 heard=false known=$texts # the file of --texts, if there is one
 [[ ,$texts != *,whisper ]] || heard=true
 [[ $heard == false ]] || known=${texts%whisper} known=${known%,}
@@ -157,7 +158,7 @@ train() {
   [[ $2 != content && $2 != factors ]] || tokens=$lang
   steps/train_echo.sh --conf "$conf/model.yaml" --overlay "$conf/$2.yaml${4:+,$4}" \
     --initialize-from "$3" --encoder-weights "${5:-}" --lang "$tokens" --steps "$steps" \
-    --seed "$seed" --torchrun "$torchrun" --force "$force" "$2" "$1" "${folders[@]}"
+    --seed "$seed" "--torchrun=$torchrun" --force "$force" "$2" "$1" "${folders[@]}"
 }
 
 # The stages that the corpus allows, in order; each starts from the one before.
@@ -240,7 +241,7 @@ fi
 
 if ((stage <= 12 && stop_stage >= 12)); then
   log "stage 12: $exp/RESULTS.md"
-  report=(ume report-echo --exp "$exp" --title "${title:-Echo on $(basename "$corpus")}" --publish "$publish")
+  report=(ume report-echo --exp "$exp" --title "${title:-Echo on $(basename "${voxceleb2:-$flac}")}" --publish "$publish")
   for name in "${models[@]}"; do
     report+=(--models+ "$name=$exp/$name/measures.json" --trained+ "$exp/$name")
   done

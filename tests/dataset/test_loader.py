@@ -177,7 +177,7 @@ def test_sex_pairs(cuts: list) -> None:
 
 
 def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UmeError, match="steps/simulate.sh makes it"):
+    with pytest.raises(UmeError, match="the stage of mixtures makes it"):
         read_cuts(tmp_path / "cuts_train_max.jsonl.gz")
     for content in (b"junk", b""):
         (tmp_path / "cuts.jsonl").write_bytes(content)

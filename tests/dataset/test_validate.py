@@ -89,5 +89,5 @@ def test_text_in_small_letters_is_named(copy: Path) -> None:
 def test_a_folder_without_manifests_is_named(tmp_path: Path) -> None:
     with pytest.raises(UmeError, match="holds no manifests"):
         main(Config(str(tmp_path)))
-    with pytest.raises(UmeError, match="steps/simulate.sh makes it"):
+    with pytest.raises(UmeError, match="the stage of mixtures makes it"):
         main(Config(str(tmp_path / "none")))

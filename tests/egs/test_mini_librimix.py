@@ -211,8 +211,8 @@ def one_error(run: "subprocess.CompletedProcess[str]") -> str:
     "stage, message",
     [
         (2, r"corpus/about.json does not exist; local/prepare_embedded.sh or .* makes it"),
-        (3, r"corpus/text_train does not exist; the recipe's corpus stage makes it"),
-        (4, r"mix2/about.json does not exist; steps/simulate.sh or steps/prepare_lang.sh makes it"),
+        (3, r"corpus/text_train does not exist; the recipe's stage of the corpus or of mixtures"),
+        (4, r"mix2/about.json does not exist; the stage of mixtures or steps/prepare_lang.sh"),
         (5, r"mix2 holds no cuts_test_\*.jsonl.gz; stage 2 makes them"),
         (6, r"mix2 holds no cuts_test_\*.jsonl.gz; stage 2 makes them"),
         (7, r"mix2 holds no cuts_test_\*.jsonl.gz; stage 2 makes them"),
@@ -239,7 +239,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 @pytest.mark.parametrize(
     "stage, message",
     [
-        (5, r"model.safetensors does not exist; steps/train.sh or steps/simulate.sh makes it"),
+        (5, r"model.safetensors does not exist; steps/train.sh or the stage of mixtures makes it"),
         (6, r"separated/ctc does not exist; steps/infer.sh or steps/prepare_lang.sh makes it"),
         (8, r"separated/meta.json does not exist; steps/infer.sh makes it"),
         (9, r"has no scores and no training to report; run steps/score.sh"),

@@ -300,7 +300,7 @@ def test_loud_voices_are_made_quieter_together(config: Config, monkeypatch) -> N
         ({"job": 3, "num_jobs": 2}, "--job 3 is not within 1 .. --num-jobs 2"),
         ({"job": 0}, "--job 0 is not within 1 .. --num-jobs 1"),
         ({"model": "none"}, "model.safetensors does not exist; steps/train.sh makes it"),
-        ({"cuts": "none.jsonl.gz"}, "none.jsonl.gz does not exist; steps/simulate.sh makes it"),
+        ({"cuts": "none.jsonl.gz"}, "none.jsonl.gz does not exist; the stage of mixtures makes it"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(

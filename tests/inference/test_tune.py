@@ -109,7 +109,7 @@ def test_missing_inputs_are_named(mixtures: Path, tmp_path: Path) -> None:
     with pytest.raises(UmeError, match="posteriors does not exist; steps/infer.sh makes it"):
         main(Config(str(tmp_path), str(cuts), out))
     (tmp_path / "posteriors").mkdir()
-    with pytest.raises(UmeError, match="none.jsonl.gz does not exist; steps/simulate.sh"):
+    with pytest.raises(UmeError, match="none.jsonl.gz does not exist; the stage of mixtures"):
         main(Config(str(tmp_path), str(tmp_path / "none.jsonl.gz"), out))
 
 

@@ -401,7 +401,7 @@ def test_words_are_scored_where_it_is_known_what_all_say(tmp_path: Path, without
 
 def test_no_cuts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert ume(["score", "--cuts", str(tmp_path / "none"), "--hyp", "x", "--out", "y"]) == 1
-    assert "does not exist; steps/simulate.sh makes it" in capsys.readouterr().err
+    assert "does not exist; the stage of mixtures makes it" in capsys.readouterr().err
 
 
 def test_no_jobs(test_set: Material, capsys: pytest.CaptureFixture) -> None:

@@ -36,3 +36,14 @@ SH
   run bash script.sh same_tokens exp lang
   [[ $status -eq 1 && $output == *"lang has other tokens than exp was trained with"* ]]
 }
+
+@test "without k2 its methods of decoding are left out" {
+  mkdir bin
+  printf '#!%s\nexit 1\n' "$BASH" >bin/python
+  chmod +x bin/python
+  PATH=$PWD/bin:$PATH run bash script.sh without_k2
+  [[ $status -eq 0 && " $output " == *" ctc-decoding "*" attention-decoder " ]]
+  printf '#!%s\n' "$BASH" >bin/python
+  PATH=$PWD/bin:$PATH run bash script.sh without_k2
+  [[ $status -eq 0 && -z $output ]]
+}

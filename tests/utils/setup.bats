@@ -153,7 +153,7 @@ fails_with() {
 }
 
 @test "wrong options are one line" {
-  for option in --stack=torch3 --index-url=x --foo=1 stray; do
+  for option in --stack=torch3 --torch=x --index-url=x --foo=1 stray; do
     run "$setup_sh" "$option"
     [[ $status -eq 1 && ${#lines[@]} -eq 1 && $output == "setup.sh: error: "* ]]
   done

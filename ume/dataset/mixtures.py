@@ -20,13 +20,15 @@ SEX_PAIRS = ("all", "opposite", "same")
 
 def read_cuts(path: PathLike) -> List[Cut]:
     """All cuts of a manifest; :class:`UmeError` if it is missing, damaged or empty."""
-    existing(path, "steps/simulate.sh")
+    existing(path, "the stage of mixtures")
     try:
         manifest = load_manifest(path)
     except (OSError, EOFError, ValueError, KeyError, TypeError, AssertionError) as error:
-        raise UmeError(f"{path} is not a manifest ({error}); steps/simulate.sh makes it") from None
+        raise UmeError(
+            f"{path} is not a manifest ({error}); the stage of mixtures makes it"
+        ) from None
     if not isinstance(manifest, CutSet) or not len(manifest):
-        raise UmeError(f"{path} holds no cuts; steps/simulate.sh makes it")
+        raise UmeError(f"{path} holds no cuts; the stage of mixtures makes it")
     return list(manifest)
 
 

@@ -34,7 +34,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Raise :class:`UmeError` that names the first cut with a fault."""
-    path = existing(config.cuts, "steps/simulate.sh")
+    path = existing(config.cuts, "the stage of mixtures")
     manifests = sorted(path.glob("cuts_*.jsonl.gz")) or sorted(path.glob("recordings_*.jsonl.gz"))
     if path.is_dir() and not manifests:
         raise UmeError(f"{path} holds no manifests (cuts_*.jsonl.gz, recordings_*.jsonl.gz)")

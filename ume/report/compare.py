@@ -201,8 +201,7 @@ def costs(systems: List[System]) -> str:
         "| --- | --- | --- |",
         *(f"| {system.title} | {system.size()} | {system.effort()} |" for system in systems),
         "",
-        "Both are of the model's own inference: words are decoded after it, by a cascade with "
-        "another model.",
+        "Parameters and time are those of `ume infer`: decoding of words comes on top.",
     ]
     return "\n".join(lines)
 

@@ -282,6 +282,6 @@ def check_heads_heard(config: Config) -> None:
 def main(config: Config) -> None:
     """Train, or go on with, ``config.exp``."""
     check(config)
-    existing(config.data, "steps/simulate.sh")
+    existing(config.data, "the stage of mixtures")
     config.model.vocab_size = Tokenizer(existing(config.lang, "steps/prepare_lang.sh")).vocab_size
     train(config, partial(UMETask, config))
