@@ -8,6 +8,7 @@ import torch
 from ume.errors import UmeError
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig, build_encoder
+from ume.nn.vit import ViTSize
 from ume.nn.whisper import WhisperSize
 
 KINDS = ["whisper", "e-branchformer"]
@@ -45,6 +46,15 @@ def test_all_layers_frozen_is_the_whole_encoder_and_none_is_none_of_it(kind):
     encoder.freeze(3)
     encoder.freeze(0)
     assert trained(encoder) == {name for name, _ in encoder.named_parameters()}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "vit", "log-mel"])
+def test_a_clip_is_heard_like_another(kind):
+    encoder = build_encoder(config(kind, vit=ViTSize(2, 16, 2))).eval()
+    alone = encoder(AUDIO, LENS).layers
+    torch.testing.assert_close(encoder(AUDIO, LENS, AUDIO).layers, alone)
+    louder = 1e5 * AUDIO
+    assert (encoder(AUDIO, LENS, louder).layers - alone).abs().max() > 0.01
 
 
 def test_what_is_frozen_has_no_dropout():

@@ -101,6 +101,18 @@ def test_padding_does_not_matter(
     assert not together[0, frames:].any()
 
 
+@pytest.mark.parametrize("frontend", [WhisperLogMel(), LogMel(), LogMel(normalise="clip")])
+def test_a_source_heard_like_its_mixture_is_in_it_what_the_mixture_is(frontend) -> None:
+    first, then = torch.randn(2, 1, 16000)
+    first[:, 8000:], then[:, :8000] = 0, 0
+    mixture, lens = first + 3 * then, torch.tensor([16000])
+    whole, alone = (frontend(clip, lens)[0] for clip in (mixture, first))
+    part = frontend(first, lens, mixture)[0]
+    torch.testing.assert_close(part[:, :48], whole[:, :48])
+    assert (alone - part).abs().max() > 0.05
+    torch.testing.assert_close(frontend(mixture, lens, mixture)[0], whole)
+
+
 @pytest.mark.parametrize("frontend", [WhisperLogMel(), LogMel()])
 def test_silence_is_finite(frontend: torch.nn.Module) -> None:
     assert frontend(torch.zeros(1, 1000), torch.tensor([1000]))[0].isfinite().all()

@@ -145,7 +145,11 @@ def tokens(echo: Echo, latents: Tensor) -> Tensor:
     """Log-probabilities (N, V) of tokens in ``latents`` (N, D); blank where these are zero."""
     nobody = torch.full((echo.config.vocab_size,), -SURE)
     nobody[Tokenizer.blank] = 0.0
-    return torch.where(latents.any(dim=1, keepdim=True), echo.log_probs(latents), nobody)
+    there = latents.any(dim=1)  # N
+    if not there.any():
+        return nobody.expand(len(latents), -1)
+    log_probs = echo.log_probs(latents[None], there[None])[0]
+    return torch.where(there[:, None], log_probs, nobody)
 
 
 def padded(people: np.ndarray, most: int) -> np.ndarray:

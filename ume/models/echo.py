@@ -1,7 +1,7 @@
 """Echo: speakers, content and routing in the latents of one ViT (arXiv 2606.01909)."""
 
 from dataclasses import dataclass, field
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from ume.nn.encoders import EncoderConfig, build_encoder
 from ume.nn.factors import FactorConfig, Factors
 from ume.nn.lengths import num_frames, valid_frames
 from ume.nn.linear import Linear
+from ume.nn.norm import instance_norm
 from ume.nn.slot_voices import SlotVoices
 from ume.nn.slots import Slots, SlotSeparator
 from ume.nn.speaker import SpeakerHead
@@ -84,14 +85,23 @@ class Echo(nn.Module):
         )
         self.voices = SlotVoices(width, slots.width, slots.voice_layers, slots.num_heads)
 
-    def latents(self, audio: Tensor, audio_lens: Tensor) -> Tuple[Tensor, Tensor]:
-        """``audio`` (B, T), ``audio_lens`` (B,) in samples -> latents (B, F, D), mask (B, F)."""
-        lens = num_frames(audio_lens, FRAME_SAMPLES)
-        return self.encoder(audio, audio_lens).layers[-1], valid_frames(lens, int(lens.max()))
+    def latents(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> Tuple[Tensor, Tensor]:
+        """``audio`` (B, T), ``audio_lens`` (B,) in samples -> latents (B, F, D), mask (B, F).
 
-    def log_probs(self, latents: Tensor) -> Tensor:
-        """Log-probabilities (..., F, V) of tokens in ``latents`` (..., F, D), of a clip or slot."""
-        return self.content(latents).log_softmax(dim=-1)
+        ``like`` (B, T) are the mixtures, where ``audio`` are their sources.
+        """
+        lens = num_frames(audio_lens, FRAME_SAMPLES)
+        encoded = self.encoder(audio, audio_lens, like)
+        return encoded.layers[-1], valid_frames(lens, int(lens.max()))
+
+    def log_probs(self, latents: Tensor, mask: Tensor) -> Tensor:
+        """Log-probabilities (B, F, V) of tokens in ``latents`` (B, F, D), of clips or slots.
+
+        What stays the same in all frames of ``mask`` (B, F) is no content, and is taken away.
+        """
+        return self.content(instance_norm(latents, mask)).log_softmax(dim=-1)
 
     def embed(self, latents: Tensor, weight: Tensor) -> Tensor:
         """Embeddings (B, E) of length one of the voice in ``latents`` (B, F, D).

@@ -6,7 +6,7 @@ one to one.
 
 import math
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -207,9 +207,11 @@ class EBranchformerEncoder(Encoder):
         """See :class:`ume.nn.encoder.Encoder`."""
         return self.after_norm
 
-    def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
+    def forward(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> EncoderOutput:
         """See :class:`ume.nn.encoder.Encoder`."""
-        features, mel_lens = self.log_mel(audio, audio_lens)  # (B, F_mel, 80)
+        features, mel_lens = self.log_mel(audio, audio_lens, like)  # (B, F_mel, 80)
         lens = self.embed.num_frames(mel_lens)
         x = self.embed(features) * math.sqrt(self.width)  # (B, F, D)
         x = self.dropout(x + sinusoids(x.shape[1], self.width, x.device))

@@ -39,6 +39,8 @@ class Encoder(nn.Module, ABC):
     """What every encoder offers: its sizes, and a forward from audio to :class:`EncoderOutput`.
 
     A clip's result depends on the clip alone: not on its neighbours in the batch, not on padding.
+    With ``like``, a clip is heard as a part of another one, such as a source of its mixture: what
+    the front end normalises by is taken from that.
     A clip of ``T`` samples has ``ceil(T / (frame_shift * 16000))`` frames; the last partial frame
     is kept.
     """
@@ -47,7 +49,7 @@ class Encoder(nn.Module, ABC):
     num_layers: int
     frame_shift: float
     layers: nn.ModuleList
-    features: nn.Module  # audio (B, T), lens (B,) -> log-mel (B, F, M), lens (B,)
+    features: nn.Module  # audio (B, T), lens (B,), like -> log-mel (B, F, M), lens (B,)
     frozen_layers = 0
     checkpointing = False  # keep each layer's input only, and compute the rest again going back
 
@@ -55,10 +57,12 @@ class Encoder(nn.Module, ABC):
         super().__init__()
         self.specaugment = SpecAugment(SpecAugmentConfig())
 
-    def log_mel(self, audio: Tensor, audio_lens: Tensor) -> Tuple[Tensor, Tensor]:
+    def log_mel(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> Tuple[Tensor, Tensor]:
         """What the first layer hears (B, F, M), and its lengths; in full precision always."""
         with full_precision(audio):
-            features, lens = self.features(audio, audio_lens)
+            features, lens = self.features(audio, audio_lens, like)
             return self.specaugment(features, lens), lens
 
     @property
@@ -142,5 +146,10 @@ class Encoder(nn.Module, ABC):
         return EncoderOutput(torch.cat([lower, upper]), lens, encoded.frame_shift)
 
     @abstractmethod
-    def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
-        """``audio`` (B, T) at 16 kHz and ``audio_lens`` (B,) in samples -> hidden states."""
+    def forward(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> EncoderOutput:
+        """``audio`` (B, T) at 16 kHz and ``audio_lens`` (B,) in samples -> hidden states.
+
+        ``like`` (B, T) is what each clip is heard as a part of, by default itself.
+        """

@@ -1,7 +1,7 @@
 """Log-mel features of a batch of clips, as Whisper and as ESPnet compute them."""
 
 import math
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -86,12 +86,18 @@ class WhisperLogMel(nn.Module):
         self.mel = MelSpectrogram(num_mels, n_fft=400)
 
     @torch.no_grad()
-    def forward(self, audio: Tensor, audio_lens: Tensor) -> Tuple[Tensor, Tensor]:
-        """``audio`` (B, T), ``audio_lens`` (B,) -> features (B, F, 80), zero after the clip."""
+    def forward(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> Tuple[Tensor, Tensor]:
+        """``audio`` (B, T), ``audio_lens`` (B,) -> features (B, F, 80), zero after the clip.
+
+        The loudest point is that of ``like`` (B, T), if given.
+        """
         power, lens = self.mel(audio, audio_lens)
         valid = valid_frames(lens, power.shape[1]).unsqueeze(2)
         log = power.clamp(min=FLOOR).log10()
-        loudest = log.masked_fill(~valid, math.log10(FLOOR)).amax(dim=(1, 2), keepdim=True)
+        level = log if like is None else self.mel(like, audio_lens)[0].clamp(min=FLOOR).log10()
+        loudest = level.masked_fill(~valid, math.log10(FLOOR)).amax(dim=(1, 2), keepdim=True)
         log = torch.maximum(log, loudest - 8.0)
         return ((log + 4.0) / 4.0) * valid, lens
 
@@ -120,16 +126,21 @@ class LogMel(nn.Module):
             self.register_buffer("std", torch.ones(num_mels))
 
     @torch.no_grad()
-    def forward(self, audio: Tensor, audio_lens: Tensor) -> Tuple[Tensor, Tensor]:
-        """``audio`` (B, T), ``audio_lens`` (B,) -> features (B, F, bins), zero after the clip."""
+    def forward(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> Tuple[Tensor, Tensor]:
+        """``audio`` (B, T), ``audio_lens`` (B,) -> features (B, F, bins), zero after the clip.
+
+        Mean and deviation are those of ``like`` (B, T), if given, as long as ``audio``.
+        """
         power, lens = self.mel(audio, audio_lens)
         valid = valid_frames(lens, power.shape[1]).unsqueeze(2)
         log = power.clamp(min=FLOOR).log()
         if self.normalise == "global":
             return (log - self.mean) / self.std * valid, lens
+        level = log if like is None else self.mel(like, audio_lens)[0].clamp(min=FLOOR).log()
         over = (1,) if self.normalise == "utterance" else (1, 2)
         number = lens.clamp(min=1).view(-1, 1, 1) * (1 if len(over) == 1 else log.shape[2])
-        mean = (log * valid).sum(dim=over, keepdim=True) / number
-        centred = (log - mean) * valid
-        variance = centred.square().sum(dim=over, keepdim=True) / number
-        return centred / (variance + 1e-5).sqrt(), lens
+        mean = (level * valid).sum(dim=over, keepdim=True) / number
+        variance = ((level - mean) * valid).square().sum(dim=over, keepdim=True) / number
+        return (log - mean) * valid / (variance + 1e-5).sqrt(), lens

@@ -1,7 +1,7 @@
 """WavLM, HuBERT and wav2vec 2.0 as encoders, through ``transformers`` where it is installed."""
 
 from dataclasses import dataclass
-from typing import Any, List
+from typing import Any, List, Optional
 
 import torch
 from torch import Tensor, nn
@@ -70,11 +70,17 @@ class SelfSupervisedEncoder(Encoder):
         stable = self.model.config.do_stable_layer_norm
         return self.model.encoder.layer_norm if stable else self.identity
 
-    def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
+    def forward(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> EncoderOutput:
         """See :class:`Encoder`."""
         if self.checkpointing and not self.model.is_gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
-        clips = [self.convolve(clip[:n]) for clip, n in zip(audio, audio_lens.tolist())]
+        levels = audio if like is None else like
+        clips = [
+            self.convolve(clip[:n], level[:n])
+            for clip, level, n in zip(audio, levels, audio_lens.tolist())
+        ]
         lens = torch.tensor([len(clip) for clip in clips], device=audio.device)
         x = self.model.feature_projection(nn.utils.rnn.pad_sequence(clips, batch_first=True))
         x = x[0] if isinstance(x, tuple) else x  # (B, F, D)
@@ -101,9 +107,9 @@ class SelfSupervisedEncoder(Encoder):
                 hook.remove()
         return [*hidden[:-1], last]
 
-    def convolve(self, clip: Tensor) -> Tensor:
-        """What the Transformer hears of one ``clip`` (T,): (F, C)."""
+    def convolve(self, clip: Tensor, level: Tensor) -> Tensor:
+        """What the Transformer hears of one ``clip`` (T,): (F, C); as loud as ``level`` (T,) is."""
         if self.normalise:
-            clip = (clip - clip.mean()) / (clip.var(unbiased=False) + 1e-7).sqrt()
+            clip = (clip - level.mean()) / (level.var(unbiased=False) + 1e-7).sqrt()
         clip = nn.functional.pad(clip, (0, max(0, CONTEXT - len(clip))))
         return self.model.feature_extractor(clip[None])[0].T

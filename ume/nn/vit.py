@@ -48,9 +48,11 @@ class ViTEncoder(Encoder):
         """See :class:`Encoder`."""
         return self.norm
 
-    def embed(self, audio: Tensor, audio_lens: Tensor) -> Tuple[Tensor, Tensor]:
+    def embed(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> Tuple[Tensor, Tensor]:
         """Embedded patches (B, F, D) of ``audio`` (B, T), and how many (B,)."""
-        patches, lens = patched(*self.log_mel(audio, audio_lens), self.patch)
+        patches, lens = patched(*self.log_mel(audio, audio_lens, like), self.patch)
         return self.embedding(patches), lens
 
     def look(self, x: Tensor, seen: Tensor) -> Tensor:
@@ -66,9 +68,11 @@ class ViTEncoder(Encoder):
             packed = self.run_layer(layer, packed, exists, index)
         return spread(self.norm(packed)[exists], seen)
 
-    def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
+    def forward(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> EncoderOutput:
         """See :class:`Encoder`."""
-        x, lens = self.embed(audio, audio_lens)
+        x, lens = self.embed(audio, audio_lens, like)
         valid = valid_frames(lens, x.shape[1]).unsqueeze(2)
         return EncoderOutput(self.run_layers(x, lens) * valid, lens, self.frame_shift)
 
@@ -93,9 +97,11 @@ class LogMelEncoder(Encoder):
         """See :class:`Encoder`."""
         return nn.Identity()
 
-    def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
+    def forward(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> EncoderOutput:
         """See :class:`Encoder`."""
-        patches, lens = patched(*self.log_mel(audio, audio_lens), self.patch)
+        patches, lens = patched(*self.log_mel(audio, audio_lens, like), self.patch)
         return EncoderOutput(patches[None], lens, self.frame_shift)
 
 

@@ -120,9 +120,11 @@ class WhisperEncoder(Encoder):
         """See :class:`Encoder`."""
         return self.norm
 
-    def forward(self, audio: Tensor, audio_lens: Tensor) -> EncoderOutput:
+    def forward(
+        self, audio: Tensor, audio_lens: Tensor, like: Optional[Tensor] = None
+    ) -> EncoderOutput:
         """See :class:`Encoder`."""
-        features, mel_lens = self.log_mel(audio, audio_lens)  # (B, F_mel, 80)
+        features, mel_lens = self.log_mel(audio, audio_lens, like)  # (B, F_mel, 80)
         lens = num_frames(mel_lens, 2)
         x = gelu(self.conv1(features.transpose(1, 2)))  # (B, D, F_mel)
         x = x * valid_frames(mel_lens, x.shape[2]).unsqueeze(1)  # conv2 sees zeros after the clip

@@ -47,9 +47,10 @@ class Conversations:
         self.num_slots = slots.existence.shape[1]
         voices = self.echo.voices(batch.audio, batch.audio_lens, slots.latents, mask)
         exists = batch.activity.any(dim=1)
-        lens = batch.audio_lens.repeat_interleave(exists.sum(dim=1))
-        sources, _ = self.echo.latents(batch.sources[exists], lens)
-        parts = sources.split(exists.sum(dim=1).tolist())
+        counts = exists.sum(dim=1)
+        lens, like = (each.repeat_interleave(counts, 0) for each in (batch.audio_lens, batch.audio))
+        sources, _ = self.echo.latents(batch.sources[exists], lens, like)
+        parts = sources.split(counts.tolist())
         centre = self.centre
         texts = encode_texts(batch, self.tokenizer)
         for b, own in enumerate(parts):
@@ -90,7 +91,8 @@ class Conversations:
     def read(self, name: str, states: Tensor, texts: Tokens, names: str) -> None:
         """Count token errors of greedy search in ``states`` (S, F, D), where there are words."""
         if any(text is not None for (text,) in texts):
-            log_probs = self.echo.log_probs(states)[:, None]  # (S, 1, F, V)
+            there = torch.ones(states.shape[:2], dtype=torch.bool)
+            log_probs = self.echo.log_probs(states, there)[:, None]  # (S, 1, F, V)
             lens = torch.full((len(states),), states.shape[1])
             wrong, total = token_errors(log_probs, lens, texts)
             self.errors.setdefault(name, []).append((wrong, total, names))

@@ -78,9 +78,14 @@ class SlotsStage(Stage):
 
     @torch.no_grad()
     def taught(self, batch: MixtureBatch, exists: Tensor) -> Tensor:
-        """Latents (B, K, F, D) of the sources that ``exists`` (B, K); zero of the others."""
-        lens = batch.audio_lens.repeat_interleave(exists.sum(dim=1))
-        heard = self.teacher(batch.sources[exists], lens).layers[-1].float()  # (N, F, D)
+        """Latents (B, K, F, D) of the sources that ``exists`` (B, K); zero of the others.
+
+        A source is heard as a part of its mixture: normalised by itself, it would be the louder
+        the less it speaks, and no slot can see that in the mixture.
+        """
+        counts = exists.sum(dim=1)
+        lens, like = (each.repeat_interleave(counts, 0) for each in (batch.audio_lens, batch.audio))
+        heard = self.teacher(batch.sources[exists], lens, like).layers[-1].float()  # (N, F, D)
         targets = heard.new_zeros(*exists.shape, *heard.shape[1:])
         targets[exists] = heard
         return targets
