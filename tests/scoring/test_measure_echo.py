@@ -27,7 +27,12 @@ from ume.nn.slots import Slots
 from ume.nn.vit import ViTSize
 from ume.report import echo as report
 from ume.scoring.measure_echo import Config, main
-from ume.scoring.measure_slots import Conversations, choose_existence, slot_measures
+from ume.scoring.measure_slots import (
+    Conversations,
+    choose_existence,
+    improvements,
+    slot_measures,
+)
 from ume.scoring.measure_utterances import Utterances, chosen_from, gap
 from ume.scoring.probes import (
     Drawn,
@@ -141,11 +146,11 @@ class Oracle:
     def __init__(self, batch, right: bool) -> None:
         self.batch, self.right = batch, right
 
-    def log_probs(self, latents):
+    def log_probs(self, latents, mask):
         """Token 1 where it is loud, and 2 where it is not."""
         return torch.nn.functional.one_hot(2 - (latents[..., 1] > 1.0).long(), 3).float()
 
-    def latents(self, audio, audio_lens):
+    def latents(self, audio, audio_lens, like=None):
         frames = audio[:, : audio.shape[1] // 320 * 320].unflatten(1, (-1, 320))
         mask = torch.ones(frames.shape[:2], dtype=torch.bool)
         return torch.stack([frames.mean(2), frames.std(2)], dim=2), mask
@@ -202,6 +207,20 @@ def test_slots_that_are_the_sources_are_right_in_everything(right: bool) -> None
         assert (shares[:, 3] == 100).all()
         assert separated.value < 100 and latent.value < 20
         assert measures["predicted K"].value == 3.0
+
+
+def test_voices_are_scored_in_the_best_order_and_who_is_missing_is_answered_by_the_mixture() -> (
+    None
+):
+    torch.manual_seed(0)
+    sources = torch.randn(2, 8000)
+    mixture, noisy = sources.sum(0), sources + 0.1 * torch.randn(2, 8000)
+    alone = improvements(noisy[1:], sources, mixture)
+    assert abs(alone[0]) < 1e-6 and 15 < alone[1] < 25
+    silence = torch.zeros(1, 8000)
+    both = improvements(torch.cat([noisy[1:], silence, noisy[:1]]), sources, mixture)
+    assert (both > 15).all() and both[1] == pytest.approx(float(alone[1]))
+    assert improvements(silence[:0], sources, mixture).abs().max() < 1e-6
 
 
 def test_halves_are_heard_apart() -> None:

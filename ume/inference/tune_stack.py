@@ -20,7 +20,7 @@ from ume.mixing.cuts import activity_frames
 
 EXISTENCE = (0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98)
 LINKING = (0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
-APART = (0.5, 1.0, 2.0)
+APART = (0.0, 0.25, 0.5, 1.0, 2.0)
 MEDIAN = 11  # frames; ume tune chooses it, and the threshold, afterwards
 
 

@@ -11,7 +11,8 @@ from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
 from ume.metrics.frame_der import frame_der
 from ume.metrics.latents import chance_right, latent_si_sdr, match_slots
-from ume.metrics.si_sdr import si_sdr
+from ume.metrics.permutations import best_permutation
+from ume.metrics.si_sdr import pairwise_si_sdr, si_sdr
 from ume.models.echo import Echo
 from ume.scoring.probes import Measure, Seed, pooled
 from ume.training.validation import Tokens, encode_texts, token_errors
@@ -82,11 +83,10 @@ class Conversations:
                     centre.expand_as(own).flatten(1), own.flatten(1)
                 ), names,
             )  # fmt: skip
-            samples = int(batch.audio_lens[b])
-            truth = batch.sources[b, exists[b], :samples].double()
-            before = si_sdr(batch.audio[b, :samples].double().expand_as(truth), truth)
-            after = si_sdr(voices[b, matched.perm, :samples].double(), truth)
-            self.note("SI-SDRi", torch.nan_to_num(after - before), names)
+            samples = slice(int(batch.audio_lens[b]))
+            truth = batch.sources[b, exists[b], samples]
+            gained = improvements(voices[b, live, samples], truth, batch.audio[b, samples])
+            self.note("SI-SDRi", gained, names)
 
     def read(self, name: str, states: Tensor, texts: Tokens, names: str) -> None:
         """Count token errors of greedy search in ``states`` (S, F, D), where there are words."""
@@ -117,6 +117,21 @@ class Conversations:
         for name, answer in answers.items():
             errors = frame_der(answer[None], truth[None])
             self.diarization.setdefault(name, []).append((errors.numerator, errors.denominator))
+
+
+def improvements(voices: Tensor, sources: Tensor, mixture: Tensor) -> Tensor:
+    """SI-SDRi (S,) in dB of ``voices`` (N, T) over ``mixture`` (T,), in the best order.
+
+    A source of ``sources`` (S, T) for which no voice is left is answered by the mixture.
+    """
+    missing = max(0, len(sources) - len(voices))
+    answers = torch.cat([voices, mixture.expand(missing, -1)]).double()  # (N', T)
+    decibels = pairwise_si_sdr(answers[None], sources[None].double())[0]  # (S, N')
+    spare = decibels.new_zeros(len(answers) - len(sources), len(answers))
+    square = torch.nan_to_num(torch.cat([decibels, spare]))
+    perm = best_permutation(-square)[0][: len(sources)]  # (S,)
+    before = si_sdr(mixture.expand_as(sources).double(), sources.double())
+    return torch.nan_to_num(square.gather(1, perm[:, None])[:, 0] - before)
 
 
 def choose_existence(echo: Echo, batches: Iterable[MixtureBatch]) -> float:
@@ -214,7 +229,8 @@ def separation_measures(seeds: Sequence[Conversations], where: str) -> List[Meas
         ),
         pooled(
             "SI-SDRi of voices", [columns(s.decibels["SI-SDRi"]) for s in seeds], "dB",
-            f"{where}; chance: the mixture", chance=0.0,
+            f"{where}; live slots in the best order, the mixture where one is missing; chance: "
+            "the mixture", chance=0.0,
         ),
     ]  # fmt: skip
 

@@ -155,7 +155,10 @@ class EchoTask(Task[Config]):
     def valid(self) -> List[MixtureBatch]:
         """Cuts of dev, by turns of its speakers, each from its start to at most the crop's end."""
         config = self.config
-        chosen = by_turns(read_folders(config, "dev"))[: config.valid_cuts]
+        cuts = read_folders(config, "dev")
+        if config.stage in WORDED:  # what is watched is what is read
+            cuts = worded(cuts) or cuts
+        chosen = by_turns(cuts)[: config.valid_cuts]
         if config.crop is not None:
             chosen = [cut.truncate(duration=min(cut.duration, config.crop)) for cut in chosen]
         slots = config.model.slots.num_slots if config.stage == "slots" else 0
@@ -209,6 +212,11 @@ def starting_model(config: Config) -> Echo:
     return model
 
 
+def worded(cuts: List[Cut]) -> List[Cut]:
+    """Those of which somebody's words are known."""
+    return [cut for cut in cuts if any(spoken.text for spoken in cut.supervisions)]
+
+
 def read_folders(config: Config, part: str) -> List[Cut]:
     """The cuts of a part of all folders: those with words only, where tokens are all there is."""
     cuts: List[Cut] = []
@@ -223,7 +231,7 @@ def read_folders(config: Config, part: str) -> List[Cut]:
         else:
             cuts += read_cuts(cuts_path(folder, part, config.mode))
     if config.stage == "content":
-        cuts = [cut for cut in cuts if any(spoken.text for spoken in cut.supervisions)]
+        cuts = worded(cuts)
         if not cuts:
             raise UmeError(
                 f"stage content: no cut of part {part} has a text; give --data with words, or "
