@@ -21,3 +21,6 @@ ume stage --dir "$folder" --name "prepare-$name" --force "$force" --audio "$audi
   --input "$rttm" --output "$mix/about.json" -- \
   "${launcher[@]}" "$folder/log/prepare-$name.log" \
   ume prepare-recordings --audio "$audio" --rttm "$rttm" --output "$mix" --part "$part"
+ume stage --dir "$folder" --name "validate-$name" --force "$force" \
+  --input "$mix/about.json" "$mix"/*.jsonl.gz -- \
+  ume validate --cuts "$mix"

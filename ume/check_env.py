@@ -29,6 +29,13 @@ PACKAGES = {  # distribution on the package index: module
     "matplotlib": "matplotlib",
     "espeakng-loader": "",  # GPL: never imported here
     "jsonargparse": "jsonargparse",
+    "kaldifst": "kaldifst",
+    "kaldi-decoder": "kaldi_decoder",
+    "scipy": "scipy",
+    "pyloudnorm": "pyloudnorm",
+    "pystoi": "pystoi",
+    "pyyaml": "yaml",
+    "tqdm": "tqdm",
 }
 PROGRAMS = {
     "git": "results will not name the commit they were made from; install git",

@@ -365,6 +365,9 @@ def test_jobs_that_are_missing_or_mixed_are_errors(
     decoding.main(Config(str(folder), str(lang), job=1, num_jobs=2))
     with pytest.raises(UmeError, match="2.json does not exist; ume decode --method 1best --job 2"):
         run(folder, lang, "1best", job=0)
+    decoding.main(Config(str(folder), str(lang), job=2, num_jobs=2, blank_penalty=1.0))
+    with pytest.raises(UmeError, match="mixes two runs"):
+        run(folder, lang, "1best", job=0)
     decoding.main(Config(str(folder), str(lang), job=2, num_jobs=3))
     with pytest.raises(UmeError, match="mixes two runs"):
         run(folder, lang, "1best", job=0)

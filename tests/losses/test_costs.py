@@ -79,6 +79,12 @@ def test_separation_cost_is_minus_the_improvement_over_ten():
                 assert cost[b, r, e].item() == pytest.approx(-gain.item() / 10)
 
 
+def test_a_source_that_is_all_of_the_mixture_costs_nothing_where_it_is_given_back():
+    source = torch.randn(1, 1, 400, dtype=torch.float64)
+    cost, _ = separation_cost(source, source, source[:, 0], torch.ones(1, 400).bool())
+    assert abs(cost.item()) < 1e-6
+
+
 def test_a_silent_reference_has_no_separation_cost_and_no_bad_gradient():
     sources = torch.randn(1, 2, 400)
     sources[0, 1] = 0

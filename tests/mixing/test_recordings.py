@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from ume.activity import read_rttm
+from ume.dataset import validate
 from ume.dataset.mixtures import load_example, read_cuts
 from ume.errors import UmeError
 from ume.mixing.recordings import Config, main
@@ -43,6 +44,16 @@ def test_the_mixture_is_the_recording_and_its_sources_are_zero(folder: Path) -> 
     reference = read_rttm(mix / "ref_real_part.rttm")
     assert reference["one"]["ann"] == [(0.5, 1.5), (2.0, 2.5)]
     assert reference["two"]["cyd"] == [(0.0, 2.0)]  # no longer than the recording
+    validate.main(validate.Config(str(mix), audio=True))
+
+
+def test_names_and_times_that_cannot_be(folder: Path) -> None:
+    with pytest.raises(UmeError, match="--part my_test: give a name of letters"):
+        main(Config(str(folder), str(folder / "ref.rttm"), str(folder / "mix"), "my_test"))
+    (folder / "ref.rttm").write_text(RTTM.replace("two 1 0.0 9.0", "two 1 2500 900"))
+    with pytest.raises(UmeError, match="two.flac lasts 2.0 s and all its speech .* is after that"):
+        main(Config(str(folder), str(folder / "ref.rttm"), str(folder / "mix")))
+    assert not (folder / "mix").exists()
 
 
 def test_audio_and_reference_must_agree(folder: Path) -> None:

@@ -44,6 +44,20 @@ def test_each_speaker_is_one_source(folder: Path, tmp_path: Path) -> None:
     assert len(numbers) > 1
 
 
+def test_a_mixture_above_full_scale_stays_the_sum_of_its_parts(data: Path, tmp_path: Path) -> None:
+    simulate(SimulateConfig(str(data), str(tmp_path / "mix"), "2", "test=1", modes="max"))
+    (cut,) = read_cuts(tmp_path / "mix" / "cuts_test_max.jsonl.gz")
+    loud = cut.perturb_volume(50.0)
+    audio = loud.load_audio()[0]
+    assert np.abs(audio).max() > 1.2
+    packed = shar.mono_cut(loud)
+    mixture = packed.load_audio()[0]
+    parts = sum(packed.load_custom(f"source_{k}")[0] for k in (1, 2))
+    assert 0.99 < np.abs([mixture, packed.load_custom("source_1")[0]]).max() <= 1
+    assert np.abs(mixture - parts).max() < 1e-4
+    assert np.abs(mixture * np.abs(audio).max() / np.abs(mixture).max() - audio).max() < 1e-2
+
+
 def test_a_recording_has_no_parts(data: Path) -> None:
     (recording, *_) = RecordingSet.from_file(data / "recordings_test.jsonl.gz")
     cut = recording.to_cut()

@@ -5,11 +5,12 @@ from typing import Any, List, Tuple
 
 import pytest
 import torch
+from lhotse import MonoCut, SupervisionSegment
 
 from ume.dataset.augment import AugmentConfig
 from ume.dataset.mixtures import filter_cuts, read_cuts
 from ume.errors import UmeError
-from ume.training.data import TrainingData, make_phases
+from ume.training.data import TrainingData, make_phases, with_words
 
 PHASES = make_phases(30, 4, 6)
 
@@ -87,6 +88,21 @@ def test_without_windows_mixtures_are_whole_however_long(mixtures: Path) -> None
 def test_no_mixture_that_words_can_be_learned_from(mixtures: Path) -> None:
     with pytest.raises(UmeError, match="at most 0.5 s has words.*crop_share 1"):
         make(mixtures, max_duration=0.5)
+
+
+def test_a_speaker_of_whom_a_turn_has_no_text_has_no_words() -> None:
+    def cut(*texts):
+        turns = [
+            SupervisionSegment(f"{name}-{k}", "r", k, 1.0, text=text, speaker=name)
+            for k, (name, text) in enumerate(texts)
+        ]
+        return MonoCut("c", 0.0, 4.0, 0, turns)
+
+    known = cut(("ann", "YES"), ("bob", None), ("ann", "NO"))
+    partly = cut(("ann", "YES"), ("bob", None), ("ann", None))
+    assert with_words([known, partly], None) == [known]
+    with pytest.raises(UmeError, match="no training mixture has words to learn"):
+        with_words([partly], None)
 
 
 def test_words_begin_with_short_mixtures(mixtures: Path) -> None:

@@ -391,7 +391,8 @@ def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_p
     [
         ({"patience": 2}, "give --average best"),
         ({"average": "all"}, "give last or best"),
-        ({"keep_best": 0}, "must be at least 1"),
+        ({"keep_best": 0}, "--keep_best 0: it must be at least 1"),
+        ({"valid_every": 0}, "--valid_every 0: it must be at least 1"),
         ({"precision": "half"}, "give float32, bf16 or fp16"),
         ({"schedule": "noam"}, "--schedule noam: give cosine or inverse-sqrt"),
         ({"precision": "fp16"}, "needs a GPU"),
@@ -517,5 +518,5 @@ def test_another_configuration_in_the_same_folder_is_refused(mixtures, lang, tmp
 def test_training_before_its_inputs_exist_names_the_step(mixtures, lang, tmp_path):
     with pytest.raises(UmeError, match="prepare_lang"):
         main(config(mixtures, tmp_path / "none", tmp_path / "a"))
-    with pytest.raises(UmeError, match="simulate"):
+    with pytest.raises(UmeError, match="the stage of mixtures makes it"):
         main(Config(str(tmp_path / "b"), str(tmp_path / "none"), str(lang)))

@@ -34,7 +34,7 @@ def load_stretch(
 def read_directly(cut: MonoCut, first: int, out: np.ndarray) -> bool:
     """Fill ``out`` from a plain file with gains at most; False if it is not that, or too short."""
     recording = cut.recording
-    transforms = transforms_of(cut)
+    transforms: List[AudioTransform] = cut.recording.transforms or []
     source, start = recording.sources[0], round(cut.start * cut.sampling_rate) + first
     pointwise = all(isinstance(transform, POINTWISE) for transform in transforms)
     if len(recording.sources) > 1 or source.type != "file" or not pointwise:
@@ -51,11 +51,3 @@ def read_directly(cut: MonoCut, first: int, out: np.ndarray) -> bool:
         elif isinstance(transform, Offset):
             out += transform.value
     return True
-
-
-def transforms_of(cut: MonoCut) -> List[AudioTransform]:
-    """What is done to the samples of a cut's file; manifests hold it as plain dictionaries."""
-    return [
-        one if isinstance(one, AudioTransform) else AudioTransform.from_dict(one)
-        for one in cut.recording.transforms or []
-    ]

@@ -14,12 +14,17 @@ NO_HASH = -1  # parent of what must not be merged
 
 
 def greedy_tokens(log_probs: Tensor) -> List[int]:
-    """The best token of every frame, repetitions and blanks removed; ``log_probs`` is (F', V).
+    """The best token of every frame, collapsed; ``log_probs`` is (F', V)."""
+    return collapse(log_probs.argmax(dim=1))
 
-    >>> greedy_tokens(torch.eye(4)[[0, 3, 3, 0, 3, 2]])
-    [3, 3, 2]
+
+def collapse(path: Tensor) -> List[int]:
+    """CTC's reading of a path (F,): repetitions merged, blanks dropped.
+
+    >>> collapse(torch.tensor([0, 3, 3, 0, 3, 5]))
+    [3, 3, 5]
     """
-    tokens = torch.unique_consecutive(log_probs.argmax(dim=1))
+    tokens = torch.unique_consecutive(path)
     return tokens[tokens != Tokenizer.blank].tolist()
 
 

@@ -129,9 +129,10 @@ def read_share(config: Config, job: int) -> Dict[str, Any]:
 
 def merge(config: Config) -> None:
     """Join the shares of all jobs, as many as the first one tells, to ``words/<method>.json``."""
-    num_jobs = read_share(config, 1)["num_jobs"]
-    shares = [read_share(config, job) for job in range(1, num_jobs + 1)]
-    if any(each["num_jobs"] != num_jobs for each in shares):
+    first = read_share(config, 1)
+    shares = [read_share(config, job) for job in range(1, first["num_jobs"] + 1)]
+    made = [{**each, "segments": None} for each in shares]
+    if any(each != made[0] for each in made):
         raise UmeError(f"{share(config, 1).parent} mixes two runs; decode all jobs again")
     segments = [segment for each in shares for segment in each["segments"]]
     segments.sort(key=lambda segment: (segment["session_id"], segment["speaker"]))

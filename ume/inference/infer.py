@@ -128,12 +128,11 @@ def main(config: Config) -> None:
 def run_input(config: Config, model: UME) -> None:
     """Write what one job has of one input."""
     batches, cuts = job_batches(config.cuts, config.max_duration, config.job, config.num_jobs)
-    answers = model.answers() if config.input == "separated" else ["asr"]
+    tasks = model.answers(config.words) if config.input == "separated" else ["asr"]
     started = time.process_time()
     shard = process(config, model, batches, cuts)
     hyp = Path(config.hyp)
     shard.write(hyp, config.job)
-    tasks = [task for task in answers if config.words or task != "asr"]
     write_json(hyp / "meta" / f"{config.job}.json", {
         **shard.meta(model, config.model, config.cuts, config.num_jobs, tasks),
         "input": config.input,

@@ -53,7 +53,8 @@ def separation_cost(
     exists = ~is_silent(sources, mask[:, None])  # (B, S)
     pairs = pairwise_si_sdr(estimates, sources, mask)
     before = si_sdr(mixture[:, None].expand_as(sources), sources, mask[:, None])  # (B, S)
-    improvement = pairs - (pairs - SI_SDR_CEILING).clamp(min=0) - before[..., None]
+    improvement = pairs - (pairs - SI_SDR_CEILING).clamp(min=0)
+    improvement = improvement - before.clamp(max=SI_SDR_CEILING)[..., None]  # of a source alone
     return -torch.nan_to_num(improvement, nan=0.0) / SI_SDR_SCALE, exists
 
 

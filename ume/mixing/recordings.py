@@ -1,5 +1,6 @@
 """Real recordings with a reference of who speaks when: cuts of voices that nobody knows apart."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List
@@ -38,6 +39,8 @@ def main(config: Config) -> None:
     Raises:
         UmeError: no audio; a recording that the RTTM file does not know, or without its audio.
     """
+    if not re.fullmatch("[A-Za-z0-9-]+", config.part):
+        raise UmeError(f"--part {config.part}: give a name of letters, digits and hyphens")
     folder = existing(config.audio)
     paths = {path.stem: path for path in sorted([*folder.glob("*.flac"), *folder.glob("*.wav")])}
     reference = read_rttm(config.rttm)
@@ -79,6 +82,11 @@ def recording_cut(path: Path, speakers: Dict[str, List[Segment]]) -> MonoCut:
                 for start, end in inside
             ]},
         ))  # fmt: skip
+    if not supervisions:
+        raise UmeError(
+            f"{path} lasts {duration:.1f} s and all its speech in the RTTM file is after that; "
+            "check the file, and that its times are seconds"
+        )
     return MonoCut(
         id=path.stem, start=0.0, duration=recording.duration, channel=0, recording=recording,
         supervisions=supervisions,

@@ -1,11 +1,11 @@
 """New mixtures every epoch (dynamic mixing): the sources of a training set, grouped anew."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 from lhotse import MonoCut, Recording
-from lhotse.augmentation import AudioTransform, Volume
+from lhotse.augmentation import Volume
 from lhotse.cut import Cut, MixedCut, MixTrack
 from lhotse.utils import fastcopy
 
@@ -139,12 +139,5 @@ class Remixer:
 
 def without_gain(recording: Recording) -> Recording:
     """``recording`` at the level of its file."""
-    kept = [transform for transform in recording.transforms or [] if not is_gain(transform)]
+    kept = [t for t in recording.transforms or [] if not isinstance(t, Volume)]
     return fastcopy(recording, transforms=kept or None)
-
-
-def is_gain(transform: Union[AudioTransform, Dict[str, Any]]) -> bool:
-    """Whether a transform, which manifests hold as a dictionary, scales all samples alike."""
-    if isinstance(transform, dict):
-        return bool(transform["name"] == Volume.__name__)
-    return isinstance(transform, Volume)

@@ -92,13 +92,19 @@ def parts_of(cut: Cut) -> Dict[str, List[MixTrack]]:
 
 def mono_cut(cut: Cut) -> MonoCut:
     """A mixture as one recording, in memory, with its sources and noise as custom recordings."""
-    custom: Dict[str, Any] = {}
-    for name, tracks in parts_of(cut).items():
-        audio = np.zeros(num_samples(cut, cut.sampling_rate), np.float32)
+    heard = {cut.id: load_audio(cut)[0]}
+    parts = parts_of(cut)
+    for name, tracks in parts.items():
+        heard[name] = np.zeros(num_samples(cut, cut.sampling_rate), np.float32)
         for track in tracks:
-            add_track(track, audio, 0, cut.sampling_rate)
-        custom[name] = in_memory(f"{cut.id}-{name}", audio, cut.sampling_rate)
-    recording = in_memory(cut.id, load_audio(cut)[0], cut.sampling_rate)
+            add_track(track, heard[name], 0, cut.sampling_rate)
+    # 16 bits end at full scale: a mixture above it becomes softer, and its parts with it
+    scale = max(1.0, *(float(np.abs(audio).max()) for audio in heard.values()))
+    custom: Dict[str, Any] = {
+        name: in_memory(f"{cut.id}-{name}", heard[name] / scale, cut.sampling_rate)
+        for name in parts
+    }
+    recording = in_memory(cut.id, heard[cut.id] / scale, cut.sampling_rate)
     return MonoCut(
         id=cut.id,
         start=0.0,

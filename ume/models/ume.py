@@ -143,10 +143,11 @@ class UME(nn.Module):
         """Whether ``task`` has a share in the loss."""
         return float(getattr(self.config.loss, task)) > 0
 
-    def answers(self) -> List[str]:
+    def answers(self, words: bool = True) -> List[str]:
         """The tasks that :meth:`forward` answers; some recognisers need those of other heads."""
-        needed = heads_heard(self.config.asr) if self.runs("asr") else set()
-        return [task for task in TASKS if self.runs(task) or task in needed]
+        running = [task for task in TASKS if self.runs(task) and (words or task != "asr")]
+        needed = heads_heard(self.config.asr) if "asr" in running else set()
+        return [task for task in TASKS if task in running or task in needed]
 
     def layer_weights(self) -> Dict[str, List[float]]:
         """Each task's weights of the encoder's layers."""
@@ -333,7 +334,7 @@ class UME(nn.Module):
     ) -> Conditions:
         """Of clips (B, T) whose one speaker never pauses."""
         bank = self.separation.filterbank
-        frames = int(self.separation.frame_lens(audio_lens).max())
+        frames = int(self.separation.frame_lens(audio_lens.new_tensor([audio.shape[1]])))
         open_masks = audio.new_ones(len(audio), 1, frames, bank.num_masks)
         classes = frame_classes(audio.new_ones(1, 1, 1))[0]  # (1, 1, 4)
         return Conditions(

@@ -1,7 +1,6 @@
 """OWSM's vocabulary: text to tokens and back, and the prompt of English words without times."""
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterable, List
@@ -10,7 +9,7 @@ import sentencepiece
 import yaml
 
 from ume.errors import UmeError
-from ume.files import existing
+from ume.files import existing, write_bytes
 from ume.nn.whisper_decoder import DecodingRules
 
 PROMPT = ("<sos>", "<eng>", "<asr>", "<notimestamps>")
@@ -87,5 +86,6 @@ def copy_owsm_vocabulary(source: Path, target: Path) -> None:
     """Copy what :func:`load_owsm_vocabulary` reads."""
     target.mkdir(parents=True, exist_ok=True)
     config = existing(source / CONFIG)
-    shutil.copyfile(bpe_model(source, yaml.safe_load(config.read_text())), target / PIECES)
-    shutil.copyfile(config, target / CONFIG)
+    pieces = bpe_model(source, yaml.safe_load(config.read_text()))
+    write_bytes(target / PIECES, pieces.read_bytes())
+    write_bytes(target / CONFIG, config.read_bytes())

@@ -1,13 +1,12 @@
 """Whisper's vocabulary: text to tokens and back, the prompt, and the tokens it must not say."""
 
 import re
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Iterable, List, Tuple
 
 from ume.errors import UmeError
-from ume.files import existing, read_json
+from ume.files import existing, read_json, write_bytes
 from ume.nn.whisper_decoder import DecodingRules
 
 ENGLISH_END = 50256  # <|endoftext|> in the English vocabulary; it is another in the multilingual
@@ -101,7 +100,7 @@ def copy_vocabulary(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+            write_bytes(target / name, (source / name).read_bytes())
 
 
 def decoding_rules(

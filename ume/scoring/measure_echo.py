@@ -15,10 +15,10 @@ from ume.dataset.mixtures import read_cuts
 from ume.dataset.tokenizer import Tokenizer
 from ume.dataset.utterances import utterance_cuts
 from ume.files import existing, read_json, sha256, write_json
+from ume.mixing.folder import manifest
 from ume.models.files import load_echo
 from ume.scoring.measure_slots import Conversations, choose_existence, slot_measures
 from ume.scoring.measure_utterances import Utterances
-from ume.training.data import cuts_path
 
 BATCH = 8  # windows that are heard at once
 
@@ -91,7 +91,7 @@ def main(config: Config) -> None:
 def windows(config: Config, part: str, num_speakers: int, seed: int) -> Iterator[MixtureBatch]:
     """A window of every mixture of ``part``, where ``seed`` says."""
     assert config.mixtures is not None
-    mixtures = read_cuts(cuts_path(config.mixtures, part, config.mode))
+    mixtures = read_cuts(manifest(config.mixtures, part, config.mode))
     dataset = MixtureDataset(mixtures, config.window, seed)
     dataset.num_speakers = num_speakers
     indices = range(len(mixtures))

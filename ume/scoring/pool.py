@@ -99,10 +99,7 @@ def per_utterance(recordings: List[RecordingScore]) -> str:
                 reference.group,
                 reference.sexes,
                 f"{reference.duration:.3f}",
-                *(
-                    f"{recording.conditions[a]:.2f}" if a in recording.conditions else ""
-                    for a in axes
-                ),
+                *(_condition(recording, axis) for axis in axes),
                 *(_cell(figure, recording.results.get(figure)) for figure in columns),
             ]
         )

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, NamedTuple
 
-import ume.metrics
-import ume.scoring
+import ume
 from ume.files import read_json, write_text
 from ume.metrics.results import Average, DiarizationErrors, Ratio, WordErrors
 from ume.scoring.hypothesis import Hypothesis
@@ -57,9 +56,7 @@ def remove_shards(out: Path) -> None:
 
 def make_key(cuts: str, hypotheses: Iterable[Hypothesis], options: List[str]) -> str:
     """Hash of all that scores depend on: inputs, options and this code."""
-    files = [Path(cuts)]
-    for package in (ume.scoring, ume.metrics):
-        files += sorted(Path(package.__path__[0]).glob("*.py"))
+    files = [Path(cuts), *sorted(Path(ume.__path__[0]).rglob("*.py"))]
     listed = []
     for hypothesis in hypotheses:
         path = hypothesis.path

@@ -4,7 +4,6 @@ The trainer keeps a running mean of its models; the mean over the end of the run
 checkpoints (icefall's ``model_avg``).
 """
 
-import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Type, Union
 
@@ -12,6 +11,7 @@ import yaml
 from torch import Tensor
 
 from ume.errors import UmeError
+from ume.files import write_bytes
 from ume.models.echo import EchoConfig
 from ume.models.files import from_dict, save_model
 from ume.models.ume import UMEConfig
@@ -55,7 +55,7 @@ def copy_tokenizer(options: Dict[str, Any], folder: Path) -> None:
     """Put the meaning of the tokens beside the model, if it knows any."""
     for source in (options["lang"], options["initialize_from"]):
         if source is not None and (Path(source) / "bpe.model").exists():
-            shutil.copyfile(Path(source) / "bpe.model", folder / "bpe.model")
+            write_bytes(folder / "bpe.model", (Path(source) / "bpe.model").read_bytes())
             return
 
 

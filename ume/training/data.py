@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -14,6 +13,8 @@ from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import BatchPlan, load_planned, make_eval_loader, plan_batches
 from ume.dataset.mixtures import filter_cuts, read_cuts
 from ume.errors import UmeError
+from ume.mixing.cuts import joined_text, utterances
+from ume.mixing.folder import manifest
 from ume.mixing.remix import Remixer
 
 
@@ -142,7 +143,7 @@ class TrainingData(PlannedData):
     ) -> None:
         listed = ["max"] if remix else modes
         read = {
-            mode: [cut for part in parts for cut in read_cuts(cuts_path(folder, part, mode))]
+            mode: [cut for part in parts for cut in read_cuts(manifest(folder, part, mode))]
             for mode in set(listed)
         }
         cuts = [cut for mode in listed for cut in read[mode]]
@@ -211,7 +212,7 @@ def with_words(cuts: Sequence[Cut], longest: Optional[float]) -> List[Cut]:
         cut
         for cut in cuts
         if (longest is None or cut.duration <= longest)
-        and any(supervision.text for supervision in cut.supervisions)
+        and any(joined_text(own) for own in utterances(cut).values())
     ]
     if not chosen:
         limit = "" if longest is None else f" of at most {longest:g} s"
@@ -222,11 +223,6 @@ def with_words(cuts: Sequence[Cut], longest: Optional[float]) -> List[Cut]:
     return chosen
 
 
-def cuts_path(folder: str, part: str, mode: str) -> Path:
-    """The manifest of a part and mode in a mixture folder."""
-    return Path(folder) / f"cuts_{part}_{mode}.jsonl.gz"
-
-
 def valid_batches(
     folder: str,
     mode: str,
@@ -235,5 +231,5 @@ def valid_batches(
     num_speakers: int = 0,
 ) -> List[MixtureBatch]:
     """The first ``count`` dev mixtures, in memory: validation reads them again and again."""
-    cuts = read_cuts(cuts_path(folder, "dev", mode))[:count]
+    cuts = read_cuts(manifest(folder, "dev", mode))[:count]
     return list(make_eval_loader(cuts, 60.0, frame_shift=frame_shift, num_speakers=num_speakers))

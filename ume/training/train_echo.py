@@ -19,11 +19,12 @@ from ume.dataset.utterances import utterance_cuts
 from ume.errors import UmeError
 from ume.files import existing
 from ume.metrics.results import Ratio
+from ume.mixing.folder import manifest
 from ume.models.echo import PARTS, STAGES, Echo, EchoConfig
 from ume.models.files import from_dict, load_echo, read_config
 from ume.nn.specaugment import SpecAugment, SpecAugmentConfig
 from ume.pretrained import initialise
-from ume.training.data import PlannedData, check_speakers, cuts_path
+from ume.training.data import PlannedData, check_speakers
 from ume.training.processes import Processes
 from ume.training.schedule import parameter_groups
 from ume.training.stages import STAGE_CLASSES
@@ -229,7 +230,7 @@ def read_folders(config: Config, part: str) -> List[Cut]:
                 "folder of local/prepare_voxceleb2.sh or local/prepare_speakers.sh"
             )
         else:
-            cuts += read_cuts(cuts_path(folder, part, config.mode))
+            cuts += read_cuts(manifest(folder, part, config.mode))
     if config.stage == "content":
         cuts = worded(cuts)
         if not cuts:

@@ -42,6 +42,9 @@ from ume.training.journal import Journal
 from ume.training.processes import Processes, join, random_state, set_random_state
 from ume.training.schedule import SCHEDULES, rate_at
 
+COUNTS = ("steps", "keep", "keep_best", "accumulate", "valid_every", "save_every", "average_every",
+          "log_every")  # fmt: skip
+
 
 @dataclass
 class RunConfig:
@@ -511,8 +514,9 @@ def check(config: RunConfig) -> None:
         raise UmeError("--precision bf16 on a CPU needs torch 2 (utils/setup.sh --stack torch2)")
     if not 0 <= config.average_last <= 1:
         raise UmeError(f"--average_last {config.average_last}: give a share from 0 to 1")
-    if min(config.keep_best, config.accumulate) < 1:
-        raise UmeError("--keep_best and --accumulate must be at least 1")
+    for name in COUNTS:
+        if getattr(config, name) < 1:
+            raise UmeError(f"--{name} {getattr(config, name)}: it must be at least 1")
 
 
 def check_same_run(config: RunConfig, folder: Path) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.tokenizer import Tokenizer
+from ume.decoding.ctc_search import collapse
 from ume.losses.costs import SI_SDR_SCALE
 from ume.losses.joint import TaskCost
 from ume.metrics.frame_der import frame_der
@@ -112,12 +113,3 @@ def token_errors(log_probs: Tensor, lens: Tensor, tokens: Tokens) -> "tuple[int,
         wrong += int(best_permutation(cost)[1])
         total += sum(len(text) for text in texts if text)
     return wrong, total
-
-
-def collapse(path: Tensor) -> List[int]:
-    """CTC's reading of a path (F,): repetitions merged, blanks (0) dropped.
-
-    >>> collapse(torch.tensor([0, 3, 3, 0, 3, 5]))
-    [3, 3, 5]
-    """
-    return [token for token in torch.unique_consecutive(path).tolist() if token]
