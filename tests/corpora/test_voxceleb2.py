@@ -235,7 +235,7 @@ def test_what_is_no_fault_of_the_file(
 def test_bad_input(voxceleb2_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UmeError, match="holds no <subset>/aac/<speaker>/<video>"):
         convert(tmp_path, tmp_path / "flac")
-    with pytest.raises(UmeError, match="--job 3 is not within 1 .. --num-jobs 2"):
+    with pytest.raises(UmeError, match="--job 3 is not between 1 and --num-jobs 2"):
         main(Config(str(voxceleb2_corpus), str(tmp_path / "flac"), job=3, num_jobs=2))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UmeError, match="ffmpeg is missing; install"):

@@ -297,8 +297,8 @@ def test_loud_voices_are_made_quieter_together(config: Config, monkeypatch) -> N
     "change, message",
     [
         ({"input": "both"}, "--input is 'both'; choose one of separated, sources, mixture"),
-        ({"job": 3, "num_jobs": 2}, "--job 3 is not within 1 .. --num-jobs 2"),
-        ({"job": 0}, "--job 0 is not within 1 .. --num-jobs 1"),
+        ({"job": 3, "num_jobs": 2}, "--job 3 is not between 1 and --num-jobs 2"),
+        ({"job": 0}, "--job 0 is not between 1 and --num-jobs 1"),
         ({"model": "none"}, "model.safetensors does not exist; steps/train.sh makes it"),
         ({"cuts": "none.jsonl.gz"}, "none.jsonl.gz does not exist; the stage of mixtures makes it"),
     ],

@@ -2,19 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, TypeVar
+from typing import Any, Dict
 
 from ume.errors import UmeError
 from ume.files import PathLike, existing, read_json, write_text
-
-Item = TypeVar("Item")
-
-
-def share(items: Sequence[Item], job: int, num_jobs: int) -> List[Item]:
-    """Every ``num_jobs``-th item from the ``job``-th (from 1) on."""
-    if not 1 <= job <= num_jobs:
-        raise UmeError(f"--job {job} is not within 1 .. --num-jobs {num_jobs}")
-    return list(items[job - 1 :: num_jobs])
 
 
 def write_share(folder: PathLike, job: int, num_jobs: int, entries: Dict[str, Any]) -> None:

@@ -6,9 +6,10 @@ from typing import List
 
 from ume.activity import detect_speech
 from ume.corpora.reading import read_header, read_samples
-from ume.corpora.shares import share, write_share
+from ume.corpora.shares import write_share
 from ume.errors import UmeError
 from ume.files import existing
+from ume.jobs import of_job
 
 
 @dataclass
@@ -50,7 +51,7 @@ def main(config: Config) -> None:
     """
     corpus = existing(config.corpus)
     found = {}
-    for file in share(find_files(corpus), config.job, config.num_jobs):
+    for file in of_job(find_files(corpus), config.job, config.num_jobs):
         audio = read_samples(file.path, read_header(file.path).frames)  # (T,)
         found[str(file.path.relative_to(corpus))] = [len(audio), detect_speech(audio)]
     write_share(config.output, config.job, config.num_jobs, found)

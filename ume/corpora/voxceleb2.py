@@ -17,9 +17,10 @@ from typing import Dict, List
 import soundfile
 
 from ume.activity import SAMPLING_RATE
-from ume.corpora.shares import read_shares, share, write_share
+from ume.corpora.shares import read_shares, write_share
 from ume.errors import UmeError
 from ume.files import PART, existing, write_bytes, write_json, write_text
+from ume.jobs import of_job
 from ume.orphans import die_with_parent
 
 METADATA = "vox2_meta.csv"
@@ -67,7 +68,7 @@ def main(config: Config) -> None:
         return
     if not shutil.which("ffmpeg"):
         raise UmeError("ffmpeg is missing; install your system's package ffmpeg")
-    own = share(files, config.job, config.num_jobs)
+    own = of_job(files, config.job, config.num_jobs)
     left = [file for file in own if not file.is_done()]
     broken: Dict[str, str] = {}
     for first in range(0, len(left), TOGETHER):

@@ -6,6 +6,7 @@ from typing import Any, Dict, Literal, Optional
 
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
+from ume.jobs import check_job
 
 Method = Literal[
     "ctc-greedy-search",
@@ -94,8 +95,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Decode one job's share of the streams of every folder; the only job merges too."""
-    if not 0 <= config.job <= config.num_jobs:
-        raise UmeError(f"--job {config.job} is not between 0 and --num-jobs {config.num_jobs}")
+    check_job(config.job, config.num_jobs, first=0)
     if config.tuned:
         tuned = read_json(existing(config.tuned, "steps/tune_decoding.sh"))
         config = replace(config, **{name: tuned[name] for name in TUNED if name in tuned})

@@ -12,6 +12,7 @@ from ume.dataset.tokenizer import Tokenizer
 from ume.decoding.decode import Config
 from ume.decoding.methods import make_decoder
 from ume.decoding.shards import Shards
+from ume.jobs import of_job
 
 Words = TypeVar("Words")
 NOTES = {
@@ -28,7 +29,7 @@ def decode(config: Config) -> List[Dict[str, Any]]:
     tokenizer = Tokenizer(config.lang)
     shards = Shards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
     decoder = make_decoder(config, tokenizer)
-    streams = by_length(shards, shards.frames)[config.job - 1 :: config.num_jobs]
+    streams = of_job(by_length(shards, shards.frames), config.job, config.num_jobs)
     words = decode_streams(config, decoder, shards, streams)
     seconds = sum(shards.frames[stream] for stream in streams) * shards.frame_shift
     print(

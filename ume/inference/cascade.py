@@ -25,6 +25,7 @@ from ume.dataset.mixtures import load_example
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
 from ume.inference.transcribe import Transcriber
+from ume.jobs import check_job, of_job
 
 GROUP = 8  # recordings decoded together, whatever the number of jobs: so the words are the same
 Entries = Dict[str, List[Dict[str, Any]]]  # method -> SegLST
@@ -52,8 +53,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Transcribe one job's share of the recordings; the only job merges too."""
-    if not 0 <= config.job <= config.num_jobs:
-        raise UmeError(f"--job {config.job} is not between 0 and --num-jobs {config.num_jobs}")
+    check_job(config.job, config.num_jobs, first=0)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     if config.job > 0:
@@ -75,7 +75,7 @@ def transcribe_share(config: Config) -> None:
     voices = Voices(config)
     transcriber = Transcriber(config.whisper)
     words: Entries = {method: [] for method in voices.methods}
-    for group in tqdm(groups[config.job - 1 :: config.num_jobs], desc="cascade", mininterval=5):
+    for group in tqdm(of_job(groups, config.job, config.num_jobs), desc="cascade", mininterval=5):
         for method, entries in transcribe_group(group, voices, transcriber).items():
             words[method] += entries
     write_json(

@@ -7,7 +7,7 @@ from lhotse.cut import Cut
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import MixtureDataset, eval_batches, load
 from ume.dataset.mixtures import read_cuts
-from ume.errors import UmeError
+from ume.jobs import of_job
 
 
 def job_batches(
@@ -18,9 +18,7 @@ def job_batches(
     Batches, not cuts, are shared among the jobs: the last digits of a result depend on what a cut
     is padded with, so the batches must not depend on the number of jobs. Some jobs may get none.
     """
-    if not 1 <= job <= num_jobs:
-        raise UmeError(f"--job {job} is not within 1 .. --num-jobs {num_jobs}")
     cuts = sorted(read_cuts(path), key=lambda cut: (cut.duration, cut.id))
-    share = eval_batches(cuts, max_duration)[job - 1 :: num_jobs]
-    batches = load(MixtureDataset(cuts), [(0, batch) for batch in share], num_workers=0)
-    return batches, [cuts[index] for batch in share for index in batch]
+    own = of_job(eval_batches(cuts, max_duration), job, num_jobs)
+    batches = load(MixtureDataset(cuts), [(0, batch) for batch in own], num_workers=0)
+    return batches, [cuts[index] for batch in own for index in batch]

@@ -22,6 +22,7 @@ from ume.inference.stack import load_with
 from ume.inference.tune_clustering import Recording, tune
 from ume.inference.vbx import Hmm
 from ume.inference.voice_windows import embed_windows, latents_of, windows_of
+from ume.jobs import of_job
 from ume.mixing.cuts import cut_activity
 from ume.models.echo import Echo
 
@@ -58,15 +59,13 @@ def main(config: Config) -> None:
     """Tune, or write this job's posteriors (0 or 1) and ``meta/<job>.json``."""
     if (config.hyp is None) == (config.tune is None):
         raise UmeError("give one of --hyp and --tune")
-    if not 1 <= config.job <= config.num_jobs:
-        raise UmeError(f"--job {config.job} is not within 1 .. --num-jobs {config.num_jobs}")
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     echo, plda = load_with(config.model, ["speakers"]), Plda.read(config.plda)
     cuts = sorted(read_cuts(config.cuts), key=lambda cut: (cut.duration, cut.id))
     started = time.process_time()
-    share = cuts[config.job - 1 :: config.num_jobs]
-    recordings = [recording(echo, cut, config.oracle_speech) for cut in tqdm(share, mininterval=5)]
+    mine = of_job(cuts, config.job, config.num_jobs)
+    recordings = [recording(echo, cut, config.oracle_speech) for cut in tqdm(mine, mininterval=5)]
     if config.tune is not None:
         options, errors = tune(recordings, plda)
         write_json(Path(config.tune), {
@@ -76,8 +75,8 @@ def main(config: Config) -> None:
         return
     hyp = Path(str(config.hyp))
     options = Options() if config.options is None else read_options(config.options)
-    shard = Shard(FRAME_SHIFT, {cut.id: cut.sampling_rate for cut in share})
-    for cut, own in zip(share, recordings):
+    shard = Shard(FRAME_SHIFT, {cut.id: cut.sampling_rate for cut in mine})
+    for cut, own in zip(mine, recordings):
         samples = round(cut.duration * 16000)
         shard.num_samples[cut.id] = samples
         people = diarize(own.embeddings, own.windows, plda, options)

@@ -8,7 +8,7 @@ from typing import Dict, Optional
 import torch
 from tqdm import tqdm
 
-from ume.corpora.shares import read_shares, share, write_share
+from ume.corpora.shares import read_shares, write_share
 from ume.corpora.speakers import read_texts
 from ume.corpora.text import normalise
 from ume.dataset.mixtures import load_example
@@ -16,6 +16,7 @@ from ume.dataset.utterances import utterance_cuts
 from ume.errors import UmeError
 from ume.files import write_text
 from ume.inference.transcribe import Transcriber
+from ume.jobs import of_job
 
 SPELLED = re.compile("[A-Z' ]*")  # what tokens are learned from; not 13TH
 GROUP = 8  # utterances decoded together, whatever the number of jobs: so the words are the same
@@ -67,7 +68,7 @@ def main(config: Config) -> None:
     groups = [cuts[start : start + GROUP] for start in range(0, len(cuts), GROUP)]
     transcriber = Transcriber(config.whisper)
     found: Dict[str, str] = {}
-    for group in tqdm(share(groups, config.job, config.num_jobs), mininterval=5):
+    for group in tqdm(of_job(groups, config.job, config.num_jobs), mininterval=5):
         texts = transcriber([load_example(cut).audio for cut in group])
         found.update(zip((cut.id for cut in group), map(normalise, texts)))
     write_share(jobs, config.job, config.num_jobs, found)

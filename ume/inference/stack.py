@@ -22,6 +22,7 @@ from ume.errors import UmeError
 from ume.files import existing, read_json, write_json
 from ume.inference.routing import Heard, Rule, hear, link, shares, stitch, voices
 from ume.inference.shard import Shard, reduced, write_voices
+from ume.jobs import of_job
 from ume.mixing.cuts import utterances
 from ume.models.echo import Echo
 from ume.models.files import load_echo
@@ -62,18 +63,16 @@ class Config:
 
 def main(config: Config) -> None:
     """Write this job's shards, voices and ``meta/<job>.json``."""
-    if not 1 <= config.job <= config.num_jobs:
-        raise UmeError(f"--job {config.job} is not within 1 .. --num-jobs {config.num_jobs}")
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     rule = Rule() if config.rule is None else read_rule(config.rule)
     echo = load_with(config.model, NEEDED)
     most = config.most or echo.config.slots.num_slots
     cuts = sorted(read_cuts(config.cuts), key=lambda cut: (cut.duration, cut.id))
-    share = cuts[config.job - 1 :: config.num_jobs]
-    shard = Shard(FRAME_SHIFT, {cut.id: cut.sampling_rate for cut in share})
+    mine = of_job(cuts, config.job, config.num_jobs)
+    shard = Shard(FRAME_SHIFT, {cut.id: cut.sampling_rate for cut in mine})
     started, hyp = time.process_time(), Path(config.hyp)
-    for cut in tqdm(share, unit="cut", mininterval=5):
+    for cut in tqdm(mine, unit="cut", mininterval=5):
         audio = load_example(cut).audio
         heard = hear(echo, audio, config.window, config.hop)
         count = len(utterances(cut)) if config.oracle_count else None

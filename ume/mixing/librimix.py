@@ -31,6 +31,7 @@ from ume.files import (
     write_json,
     write_text,
 )
+from ume.jobs import check_job
 from ume.mixing.cuts import source_cut, statistics
 from ume.mixing.references import References
 from ume.mixing.transforms import FADE, fitted, resampled
@@ -60,8 +61,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Make one job's share of the mixtures; the only job joins too."""
-    if not 0 <= config.job <= config.num_jobs:
-        raise UmeError(f"--job {config.job} is not between 0 and --num-jobs {config.num_jobs}")
+    check_job(config.job, config.num_jobs, first=0)
     if config.sampling_rate not in RATES:
         raise UmeError(f"--sampling-rate {config.sampling_rate}: give 8000 or 16000")
     if not config.modes.split() or set(config.modes.split()) - set(MODES):

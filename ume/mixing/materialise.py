@@ -19,6 +19,7 @@ from ume.audio import load_audio
 from ume.corpora.librimix import TYPES
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_bytes, write_text
+from ume.jobs import check_job, of_job
 from ume.mixing.folder import claim, cuts_of, manifest, sets_of
 
 
@@ -40,8 +41,7 @@ class Config:
 
 def main(config: Config) -> None:
     """Write one job's share of the tree, but for files that are there; the only job does it all."""
-    if not 0 <= config.job <= config.num_jobs:
-        raise UmeError(f"--job {config.job} is not between 0 and --num-jobs {config.num_jobs}")
+    check_job(config.job, config.num_jobs, first=0)
     about = read_json(existing(Path(config.mixtures) / "about.json", "local/prepare_librimix.sh"))
     types = config.types.split() or [about["type"]]
     if set(types) - set(TYPES):
@@ -57,8 +57,8 @@ def main(config: Config) -> None:
         cuts = cuts_of(config.mixtures, part, mode)
         claim(tree.folder / mode / part / "made_of.json", manifest(config.mixtures, part, mode))
         if config.job > 0:
-            share = cuts[config.job - 1 :: config.num_jobs]
-            for cut in tqdm(share, desc=f"{part} {mode}", mininterval=5):
+            mine = of_job(cuts, config.job, config.num_jobs)
+            for cut in tqdm(mine, desc=f"{part} {mode}", mininterval=5):
                 tree.write(cut, part, mode)
         if config.job == 0 or config.num_jobs == 1:
             tree.write_metadata(cuts, part, mode)

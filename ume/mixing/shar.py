@@ -24,6 +24,7 @@ from ume.audio import load_audio
 from ume.dataset.mixtures import add_track, num_samples, tracks_by_speaker
 from ume.errors import UmeError
 from ume.files import atomic_folder
+from ume.jobs import of_job
 from ume.mixing.folder import claim, cuts_of, manifest, sets_of
 
 
@@ -45,8 +46,6 @@ class Config:
 
 def main(config: Config) -> None:
     """Write this job's shards, but for those that are there."""
-    if not 1 <= config.job <= config.num_jobs:
-        raise UmeError(f"--job {config.job} is not between 1 and --num-jobs {config.num_jobs}")
     if config.shard_size < 1:
         raise UmeError("--shard-size must be at least 1")
     for part, mode in sets_of(config.mixtures):
@@ -56,7 +55,7 @@ def main(config: Config) -> None:
         record = folder.with_suffix(".json")  # in the folder Lhotse would take it for a field
         claim(record, manifest(config.mixtures, part, mode), shard_size=config.shard_size)
         kinds = sorted({name for cut in cuts for name in parts_of(cut)})  # Lhotse wants them all
-        numbered = list(enumerate(shards))[config.job - 1 :: config.num_jobs]
+        numbered = of_job(list(enumerate(shards)), config.job, config.num_jobs)
         for number, shard in tqdm(numbered, desc=f"{part} {mode}", mininterval=5):
             write_shard(folder, number, shard, kinds)
 

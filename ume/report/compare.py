@@ -137,7 +137,8 @@ def compare(systems: List[System], name: str, asked: List[str]) -> str:
     blocks = [
         f"### {name}",
         f"In brackets: {CONFIDENCE} % interval of the difference to {base.title}, paired bootstrap "
-        f"over speaker pairs, {RESAMPLES} resamples. {provenance(systems)}",
+        f"over speaker pairs, {RESAMPLES} resamples; pairs that share a speaker count as "
+        f"independent, which makes it too narrow where speakers are few. {provenance(systems)}",
     ]
     sexes = np.array(base.first["sexes"])
     for subset in SUBSETS:

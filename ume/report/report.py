@@ -51,7 +51,11 @@ def section(exp: Path, sets: Iterable[str], title: str) -> str:
     if times:
         date = datetime.fromtimestamp(max(times), tz=timezone.utc)
         folder = f"{exp.parent.name}/{exp.name}"
-        parts.append(f"Scored on {date:%Y-%m-%d} from `{folder}`. In brackets: 95 % intervals.")
+        parts.append(
+            f"Scored on {date:%Y-%m-%d} from `{folder}`. In brackets: 95 % intervals "
+            "over pairs of speakers; those that share one count as independent, which makes them "
+            "too narrow where speakers are few."
+        )
     for name, path in scored.items():
         if path.exists():
             scores = read_json(path)
