@@ -250,7 +250,7 @@ def test_parts_of_a_recording_that_is_one_window_are_the_models(model) -> None:
         latents, mask = echo.latents(clips, lens)
         slots = echo.route(latents, mask)
         sound = echo.voices(clips, lens, slots.latents, mask)[0]
-        log_probs = echo.log_probs(slots.latents[0], mask.expand(len(slots.latents[0]), -1))
+        log_probs = echo.log_probs(slots.latents[0])
     found = hear(echo, audio, 6.0, 3.0)
     people = np.arange(2)[None]
     made = stitch(voices(echo, audio, found), found.starts, people, len(audio))

@@ -44,7 +44,7 @@ def test_a_clip_alone_and_padded_in_a_batch_gives_the_same(kind: str) -> None:
             "latents": latents,
             "mask": mask,
             "embeddings": echo.embed(latents, mask),
-            "tokens": echo.log_probs(latents, mask),
+            "tokens": echo.log_probs(latents),
             "slots": slots.latents.transpose(1, 2),
             "activity": slots.activity,
             "existence": slots.existence,

@@ -146,7 +146,7 @@ class Oracle:
     def __init__(self, batch, right: bool) -> None:
         self.batch, self.right = batch, right
 
-    def log_probs(self, latents, mask):
+    def log_probs(self, latents):
         """Token 1 where it is loud, and 2 where it is not."""
         return torch.nn.functional.one_hot(2 - (latents[..., 1] > 1.0).long(), 3).float()
 

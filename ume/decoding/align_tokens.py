@@ -49,7 +49,7 @@ def main(config: Config) -> None:
     for batch in make_eval_loader(cuts, config.max_duration):
         latents, mask = model.latents(batch.audio, batch.audio_lens)
         texts = [tokenizer.encode(texts[0] or "") for texts in batch.texts]
-        log_probs = model.log_probs(latents, mask)
+        log_probs = model.log_probs(latents)
         frames = align(log_probs, mask.sum(dim=1), texts)
         for name, text, middles in zip(batch.ids, texts, frames):
             if middles:

@@ -144,11 +144,7 @@ def tokens(echo: Echo, latents: Tensor) -> Tensor:
     """Log-probabilities (N, V) of tokens in ``latents`` (N, D); blank where these are zero."""
     nobody = torch.full((echo.config.vocab_size,), -SURE)
     nobody[Tokenizer.blank] = 0.0
-    there = latents.any(dim=1)  # N
-    if not there.any():
-        return nobody.expand(len(latents), -1)
-    log_probs = echo.log_probs(latents[None], there[None])[0]
-    return torch.where(there[:, None], log_probs, nobody)
+    return torch.where(latents.any(dim=1, keepdim=True), echo.log_probs(latents), nobody)
 
 
 def padded(people: np.ndarray, most: int) -> np.ndarray:

@@ -12,7 +12,6 @@ from ume.nn.encoders import EncoderConfig, build_encoder
 from ume.nn.factors import FactorConfig, Factors
 from ume.nn.lengths import num_frames, valid_frames
 from ume.nn.linear import Linear
-from ume.nn.norm import instance_norm
 from ume.nn.slot_voices import SlotVoices
 from ume.nn.slots import Slots, SlotSeparator
 from ume.nn.speaker import SpeakerHead
@@ -96,12 +95,9 @@ class Echo(nn.Module):
         encoded = self.encoder(audio, audio_lens, like)
         return encoded.layers[-1], valid_frames(lens, int(lens.max()))
 
-    def log_probs(self, latents: Tensor, mask: Tensor) -> Tensor:
-        """Log-probabilities (B, F, V) of tokens in ``latents`` (B, F, D), of clips or slots.
-
-        What stays the same in all frames of ``mask`` (B, F) is no content, and is taken away.
-        """
-        return self.content(instance_norm(latents, mask)).log_softmax(dim=-1)
+    def log_probs(self, latents: Tensor) -> Tensor:
+        """Log-probabilities (..., F, V) of tokens in ``latents`` (..., F, D), of a clip or slot."""
+        return self.content(latents).log_softmax(dim=-1)
 
     def embed(self, latents: Tensor, weight: Tensor) -> Tensor:
         """Embeddings (B, E) of length one of the voice in ``latents`` (B, F, D).

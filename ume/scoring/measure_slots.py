@@ -91,8 +91,7 @@ class Conversations:
     def read(self, name: str, states: Tensor, texts: Tokens, names: str) -> None:
         """Count token errors of greedy search in ``states`` (S, F, D), where there are words."""
         if any(text is not None for (text,) in texts):
-            there = torch.ones(states.shape[:2], dtype=torch.bool)
-            log_probs = self.echo.log_probs(states, there)[:, None]  # (S, 1, F, V)
+            log_probs = self.echo.log_probs(states)[:, None]  # (S, 1, F, V)
             lens = torch.full((len(states),), states.shape[1])
             wrong, total = token_errors(log_probs, lens, texts)
             self.errors.setdefault(name, []).append((wrong, total, names))

@@ -80,7 +80,7 @@ class Utterances:
         if "factors" in self.echo.config.stages:
             spaces.update(self.factorise(latents, mask, batch))
         if "content" in self.echo.config.stages:
-            self.read("content", self.echo.log_probs(latents, mask), mask, batch)
+            self.read("content", self.echo.log_probs(latents), mask, batch)
         for b, name in enumerate(batch.ids):
             pairs = self.alignment.get(name, [])
             number = min(self.frames_each, len(pairs))

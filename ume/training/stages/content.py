@@ -20,14 +20,14 @@ class ContentStage(Stage):
         """See :class:`Stage`."""
         latents, mask = self.echo.latents(given.batch.audio, given.batch.audio_lens)
         return {
-            "ctc": ctc_loss(self.echo.log_probs(latents, mask), mask, given.tokens),
+            "ctc": ctc_loss(self.echo.log_probs(latents), mask, given.tokens),
             **self.kept(latents, given, mask),
         }
 
     def figures(self, given: Given) -> Dict[str, Ratio]:
         """See :class:`Stage`."""
         latents, mask = self.echo.latents(given.batch.audio, given.batch.audio_lens)
-        return {"ter": token_error_rate(self.echo.log_probs(latents, mask), mask, given.tokens)}
+        return {"ter": token_error_rate(self.echo.log_probs(latents), mask, given.tokens)}
 
 
 def ctc_loss(log_probs: Tensor, mask: Tensor, tokens: Tokens) -> Tensor:
