@@ -101,13 +101,13 @@ esac
 [[ -n $wham || $type == mix_clean ]] || die "--type $type needs --wham, the folder of WHAM!'s noise"
 [[ $sampling_rate == 16000 || -z $librispeechmix$sparselibrimix ]] ||
   die "--librispeechmix and --sparselibrimix are of 16 kHz; leave them out, or --sampling-rate 8000"
-[[ -n $encoder_weights ]] || ((stage > 4 || stop_stage < 4)) ||
-  die "option --encoder-weights is missing; the top of $conf says what it takes, or give none"
 case $train_set in
 train-100 | train-360) train_parts=$train_set ;;
 both) train_parts=train-100,train-360 ;;
 *) die "option --train-set takes train-100, train-360 or both, not '$train_set'" ;;
 esac
+[[ -n $encoder_weights ]] || ((stage > 4 || stop_stage < 4)) ||
+  die "option --encoder-weights is missing; the top of $conf says what it takes, or give none"
 for name in librispeech wham metadata alignments librispeechmix sparselibrimix materialise shar lm \
   conf overlay first encoder_weights data exp publish; do
   [[ -z ${!name} || ${!name} =~ ^(own|auto|none)$ ]] ||
