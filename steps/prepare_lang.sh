@@ -15,8 +15,15 @@ help_message="usage: steps/prepare_lang.sh [options] <text>... <lang folder>
   --dev-text FILE           print this text's OOV rate and perplexity
   --force true              redo what is done"
 . "$(dirname "$0")/../utils/parse_options.sh"
+# shellcheck source=utils/sets.sh
+. "$(dirname "$0")/../utils/sets.sh"
 [[ $# -ge 2 ]] || die "expected <text>... <lang folder>; see --help"
 texts=("${@:1:$#-1}") lang=${!#}
+
+# A folder that was made without k2 lacks its graphs; where there is k2 now, it is made anew.
+if [[ -f $lang/tokens.txt && ! -f $lang/HLG.pt && -z $(without_k2) ]]; then
+  force=true
+fi
 
 printf -v list '"%s",' "${texts[@]}"
 options=(--text "[${list%,}]" --lang "$lang" --type "$type" --vocab-size "$vocab_size")
