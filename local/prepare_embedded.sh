@@ -25,7 +25,8 @@ read -ra launcher <<<"$cmd"
 folder=$(dirname "$data") name=$(basename "$data")
 ume stage --dir "$folder" --name "prepare-$name" --force "$force" --output "$data/about.json" -- \
   "${launcher[@]}" --num-threads "$nj" "$folder/log/prepare-$name.log" \
-  ume prepare-embedded --output "$data" --train-speakers "$train_speakers" --dev-speakers "$dev_speakers" \
+  ume prepare-embedded --output "$data" \
+  --train-speakers "$train_speakers" --dev-speakers "$dev_speakers" \
   --test-speakers "$test_speakers" --utterances "$utterances" --seed "$seed" --num-jobs "$nj"
 ume stage --dir "$folder" --name "validate-$name" --force "$force" \
   --input "$data/about.json" "$data"/*.jsonl.gz -- \

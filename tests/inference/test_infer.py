@@ -168,6 +168,17 @@ def test_words_may_be_left_out(config: Config) -> None:
     assert read_json(hyp / "meta.json")["tasks"] == ["diarization", "separation"]
 
 
+def test_a_model_of_words_alone_has_nothing_to_say_without_words(config: Config, tmp_path) -> None:
+    network = load_model(config.model).config
+    network.asr.differentiate_by = "voices"
+    network.loss = replace(network.loss, diarization=0.0, separation=0.0, tied=False)
+    save_model(tmp_path / "words", network, UME(network).state_dict())
+    config = replace(config, model=str(tmp_path / "words"))
+    hyp = infer(replace(config, words=False))
+    assert read_json(hyp / "meta.json")["tasks"] == [] and not (hyp / "audio").exists()
+    assert read_json(infer(config) / "meta.json")["tasks"] == ["separation", "asr"]
+
+
 @pytest.mark.parametrize("kind", ["separated", "sources", "mixture"])
 def test_what_an_attention_decoder_reads_is_kept(config: Config, tmp_path, kind) -> None:
     network = load_model(config.model).config

@@ -22,12 +22,12 @@ CORRELATED = (
 )
 
 
-def heads_to_align(model: UME) -> List[str]:
+def heads_to_align(model: UME, words: bool = True) -> List[str]:
     """The heads whose streams may be in another order than the separated sources.
 
     Words that are read of each voice, or by its masks, are in the voices' order.
     """
-    answers = model.answers()
+    answers = model.answers(words)
     if model.config.loss.tied or "separation" not in answers:
         return []
     own = {"separation"} | ({"asr"} if "separation" in heads_heard(model.config.asr) else set())

@@ -57,7 +57,7 @@ class Config:
 def separate(model: UME, batch: MixtureBatch, shard: Shard, config: Config) -> None:
     """The whole system on one batch."""
     output = model(batch.audio, batch.audio_lens, words=config.words)
-    heads = heads_to_align(model)
+    heads = heads_to_align(model, config.words)
     if heads:
         output = align_heads(output, batch.audio_lens, shard.activity_shift, heads)
     for index, name in enumerate(batch.ids):

@@ -91,19 +91,19 @@ def parts_of(cut: Cut) -> Dict[str, List[MixTrack]]:
 
 def mono_cut(cut: Cut) -> MonoCut:
     """A mixture as one recording, in memory, with its sources and noise as custom recordings."""
-    heard = {cut.id: load_audio(cut)[0]}
-    parts = parts_of(cut)
-    for name, tracks in parts.items():
-        heard[name] = np.zeros(num_samples(cut, cut.sampling_rate), np.float32)
+    mixture = load_audio(cut)[0]
+    parts: Dict[str, np.ndarray] = {}
+    for name, tracks in parts_of(cut).items():
+        parts[name] = np.zeros(num_samples(cut, cut.sampling_rate), np.float32)
         for track in tracks:
-            add_track(track, heard[name], 0, cut.sampling_rate)
+            add_track(track, parts[name], 0, cut.sampling_rate)
     # 16 bits end at full scale: a mixture above it becomes softer, and its parts with it
-    scale = max(1.0, *(float(np.abs(audio).max()) for audio in heard.values()))
+    scale = max(1.0, *(float(np.abs(audio).max()) for audio in (mixture, *parts.values())))
     custom: Dict[str, Any] = {
-        name: in_memory(f"{cut.id}-{name}", heard[name] / scale, cut.sampling_rate)
-        for name in parts
+        name: in_memory(f"{cut.id}-{name}", audio / scale, cut.sampling_rate)
+        for name, audio in parts.items()
     }
-    recording = in_memory(cut.id, heard[cut.id] / scale, cut.sampling_rate)
+    recording = in_memory(cut.id, mixture / scale, cut.sampling_rate)
     return MonoCut(
         id=cut.id,
         start=0.0,
