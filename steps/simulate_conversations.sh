@@ -15,7 +15,7 @@ help_message="usage: steps/simulate_conversations.sh [options] <data folder> <mi
   --mixtures 'PART=N ...'   conversations per part
   --conf FILE               YAML: turns, pauses, overlaps, levels
                             (see 'ume simulate-conversations --help')
-  --noise FILE              recordings manifest (Lhotse) of noise at 16 kHz, and in --conf its snr
+  --noise FILE              recordings manifest (Lhotse) of noise at 16 kHz (its level: snr in --conf)
   --seed N                  seed of speakers, utterances, turns and levels
   --nj N                    files read at once
   --cmd LAUNCHER            \$decode_cmd

@@ -41,7 +41,8 @@ force=false
 help_message="usage: ./run.sh --librispeech DIR [options]
 Corpora:
   --librispeech DIR         folder that holds LibriSpeech's subsets (train-clean-100, ...)
-  --wham DIR                WHAM!'s noise (tr, cv, tt); not needed for mix_clean
+  --wham DIR                WHAM!'s noise (tr, cv, tt); not needed for mix_clean. tr after
+                            LibriMix's augment_train_noise.py
   --metadata DIR            LibriMix checkout, or its metadata folder; 'own': made anew by its rules
                             and seed from what is on disk; without it, it is fetched
   --num-mixtures N          of dev and of test, with --metadata own
@@ -55,7 +56,7 @@ Mixtures:
   --type TYPE               mix_clean, mix_both (with noise) or mix_single (one speaker and noise)
   --train-set SET           train-100, train-360 or both
   --parts 'PART ...'        of train-100, train-360, dev, test: those to make; default: the training
-                            set, dev and test
+                            set, dev and test. Other parts in the same --data are removed
   --materialise DIR         also write LibriMix's own tree of WAV files to DIR
   --shar DIR                also export to Lhotse Shar
 Tokens:
@@ -68,7 +69,7 @@ Model:
                             recogniser start from its model (conf/overlays/asr_first.yaml)
   --encoder-weights W       of the encoder in --conf: a file or a folder, 'auto' for \$UME_WHISPER;
                             'none': from scratch
-  --steps N                 updates, instead of the config's
+  --steps N                 updates, instead of the config's; not of the training of --first
   --torchrun='OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=8
   --seed N                  of weights and batches
 Words and scores:

@@ -28,11 +28,11 @@ Corpus: the embedded one (synthesised here), or real speech in LibriSpeech's lay
   --librispeech DIR         folder that holds LibriSpeech's subsets (dev-clean, ...)
   --alignments DIR          RTTM files with its speech activity; without them a VAD decides
   --split FILE              which speakers make up train, dev and test (conf/split_dev_clean.yaml)
-  --speakers N,N,N          voices of the embedded corpus: train,dev,test
-  --utterances N            sentences of each voice
+  --speakers N,N,N          voices of the embedded corpus: train,dev,test; default: $speakers
+  --utterances N            sentences of each voice; default: $utterances
 Mixtures:
   --num-speakers S          2, 3, or 2,3: mixtures of both, and a model that says how many
-  --mixtures 'PART=N ...'   mixtures per part
+  --mixtures 'PART=N ...'   mixtures per part; default: $mixtures
 Model:
   --encoder KIND            auto, whisper or e-branchformer; auto takes Whisper's weights where
                             they can be found and trains an E-Branchformer where not
@@ -40,14 +40,15 @@ Model:
   --overlay FILE            options that are put over the config's (conf/ablations/)
   --first FILE              options of a training before it, put over those (conf/ablations/first/):
                             encoder, layer sums and recogniser start from its model
-  --steps N                 updates, instead of the config's
-  --seed N                  of everything: voices, sentences, mixtures, weights, batches
+  --steps N                 updates, instead of the config's; not of the training of --first
+  --seed N                  of everything: voices, sentences, mixtures, weights, batches; from stage 4
+                            on of training alone
 Run:
   --stage N --stop-stage N  first and last stage
      0 environment   1 corpus   2 mixtures   3 lang folder   4 training   5 inference
      6 decoding      7 cascade (real speech)   8 scores   9 plots and RESULTS.md
   --data DIR --exp DIR      where to write; defaults: data/<corpus>, exp/<corpus>_<S>mix_<encoder>
-  --nj N                    jobs of inference, decoding and scoring
+  --nj N                    jobs of preparation, inference, decoding and scoring
   --title TEXT              title of the results
   --publish FILE            copy the tables to this file, into the section of that title
   --force true              redo what is done

@@ -33,17 +33,18 @@ force=false
 help_message="usage: ./run.sh --voxceleb2 DIR | --flac DIR [options]
 Corpus:
   --voxceleb2 DIR           VoxCeleb2 as it lies on disk: dev/aac, test/aac, vox2_meta.csv
-  --flac DIR                or any corpus [subset/]speaker/session/*.flac of 16 kHz
+  --flac DIR                or any corpus [subset/]speaker/session/*.flac, 16 kHz, one channel, with a
+                            table of its speakers' sexes: SPEAKERS.TXT, lines 'ID | F'
   --speakers DIR            lists speakers_train, speakers_dev, speakers_test; without it dev (and
                             test, where the corpus has none) is drawn:
-  --dev-speakers N --test-speakers N
-  --texts FILE              what is said, lines '<utterance> WORD WORD'; 'whisper': as Whisper
-                            hears it; 'FILE,whisper': training speakers' words that FILE lacks are
+  --dev-speakers N --test-speakers N  (default: $dev_speakers and $test_speakers)
+  --texts FILE              what is said, lines '<speaker>-<session>-<file> WORD WORD', upper case;
+                            'whisper': as Whisper hears it; 'FILE,whisper': training speakers' words that FILE lacks are
                             Whisper's; without it nothing is learned about content
   --min-speech S            least speech of an utterance, seconds
   --max-broken PERCENT      files of VoxCeleb2 that may be broken; data/flac/broken.txt lists them
 Conversations (1 to 4 speakers who take turns):
-  --conversations 'PART=N ...'
+  --conversations 'PART=N ...'  default: $conversations
   --conversation-conf FILE  turns, pauses, overlaps, levels
   --noise FILE              recordings manifest (Lhotse) of noise at 16 kHz, to be heard with them
 Real recordings, to be diarized as they are:
@@ -65,7 +66,7 @@ Run:
      7 speakers   8 slots   9 comparisons   10 diarization: VBx and the whole stack
      11 measures of every stage   12 plots and RESULTS.md
   --data DIR --exp DIR      where to write; defaults: data, exp/echo
-  --nj N                    jobs of preparation and inference
+  --nj N                    jobs of preparation, inference and scoring
   --title TEXT              title of the results
   --publish FILE            copy the tables to this file, into the section of that title
   --force true              redo what is done

@@ -202,7 +202,7 @@ def costs(systems: List[System]) -> str:
         "| --- | --- | --- |",
         *(f"| {system.title} | {system.size()} | {system.effort()} |" for system in systems),
         "",
-        "Parameters and time are those of `ume infer`: decoding of words comes on top.",
+        "Parameters and time are those of inference: decoding of words comes on top.",
     ]
     return "\n".join(lines)
 

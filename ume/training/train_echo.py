@@ -1,7 +1,7 @@
 """Train one stage of Echo: utterances or conversations in, an experiment folder out.
 
 The stages follow one another, each from the model of the one before: jepa, content, factors,
-speakers, slots. The last two and the first need no words.
+speakers, slots. Only content needs words; factors uses them where there are some.
 """
 
 from dataclasses import dataclass, field

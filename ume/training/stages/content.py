@@ -1,4 +1,4 @@
-"""Stage 2: characters or other tokens are read from the latents, which stay near the anchor."""
+"""Stage content: characters or other tokens are read from the latents, which stay near the anchor."""
 
 from typing import Dict
 

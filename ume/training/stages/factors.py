@@ -1,4 +1,4 @@
-"""Stage 3: speaker and content in subspaces of their own, both quantised."""
+"""Stage factors: speaker and content in subspaces of their own, both quantised."""
 
 import math
 from typing import Dict

@@ -1,4 +1,4 @@
-"""Stage 1: a student guesses what a teacher makes of the parts of a clip that it does not see."""
+"""Stage jepa: a student guesses what a teacher makes of the parts of a clip that it does not see."""
 
 from typing import Dict, cast
 

@@ -1,4 +1,4 @@
-"""Stage 5: the voices of a mixture in slots, in latents and in sound; how many is not told."""
+"""Stage slots: the voices of a mixture in slots, in latents and in sound; how many is not told."""
 
 from typing import Dict, NamedTuple
 

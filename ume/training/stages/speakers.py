@@ -1,4 +1,4 @@
-"""Stage 4: embeddings that tell speakers apart, by ArcFace."""
+"""Stage speakers: embeddings that tell speakers apart, by ArcFace."""
 
 from typing import Dict, Sequence, Tuple
 
