@@ -39,8 +39,9 @@ Corpus:
                             test, where the corpus has none) is drawn:
   --dev-speakers N --test-speakers N  (default: $dev_speakers and $test_speakers)
   --texts FILE              what is said, lines '<speaker>-<session>-<file> WORD WORD', upper case;
-                            'whisper': as Whisper hears it; 'FILE,whisper': training speakers' words that FILE lacks are
-                            Whisper's; without it nothing is learned about content
+                            'whisper': as Whisper hears it; 'FILE,whisper': training speakers'
+                            words that FILE lacks are Whisper's; without it nothing is learned
+                            about content
   --min-speech S            least speech of an utterance, seconds
   --max-broken PERCENT      files of VoxCeleb2 that may be broken; data/flac/broken.txt lists them
 Conversations (1 to 4 speakers who take turns):

@@ -1,4 +1,4 @@
-"""Stage content: characters or other tokens are read from the latents, which stay near the anchor."""
+"""Stage content: tokens are read from the latents, which stay near the anchor."""
 
 from typing import Dict
 

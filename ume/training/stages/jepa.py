@@ -1,4 +1,4 @@
-"""Stage jepa: a student guesses what a teacher makes of the parts of a clip that it does not see."""
+"""Stage jepa: a student guesses what a teacher makes of what it does not see of a clip."""
 
 from typing import Dict, cast
 
