@@ -35,6 +35,8 @@ ume stage --dir "$exp" --name "$name" --force "$force" --made-by "steps/infer.sh
   ume cascade --hyp "$hyp" --cuts "$cuts" --input "$input" --whisper "$whisper" \
   --num-threads "$num_threads" --job JOB --num-jobs "$nj"
 
+words=("$hyp/words/whisper.json")
+[[ ! -f $hyp/hyp.rttm ]] || words+=("$hyp/words/whisper-gated.json")
 ume stage --dir "$exp" --name "words-$name" --force "$force" \
-  --input "$hyp/words/whisper" --output "$hyp/words/whisper.json" -- \
+  --input "$hyp/words/whisper" --output "${words[@]}" -- \
   ume cascade --hyp "$hyp" --cuts "$cuts" --job 0

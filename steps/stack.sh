@@ -94,7 +94,7 @@ hypothesis() {
 
 for system in $systems; do
   if [[ $system == vbx ]]; then
-    once plda "$data/about.json" -- "$out/plda.safetensors" \
+    once plda "$data/about.json" "$data"/*.jsonl.gz -- "$out/plda.safetensors" \
       ume train-plda --model "$exp" --data "$data" --out "$out/plda.safetensors"
     once tune-vbx "$dev" "$out/plda.safetensors" -- "$out/vbx.json" \
       ume diarize --model "$exp" --cuts "$dev" --plda "$out/plda.safetensors" --tune "$out/vbx.json"

@@ -106,6 +106,14 @@ def test_vad_fills_short_pauses_only() -> None:
     assert len(detect_speech(bursts((0.5, 1.5), (2.0, 3.0)))) == 2
 
 
+def test_vad_drops_bursts_that_are_too_short_wherever_they_are() -> None:
+    for hop in range(5, 60):  # levels are of two hops: a burst of four has five of them, 50 ms
+        found = [
+            detect_speech(bursts((hop / 100, (hop + hops) / 100), (2.0, 4.0))) for hops in (3, 4)
+        ]
+        assert [len(segments) for segments in found] == [1, 2], hop
+
+
 def test_vad_without_a_pause_finds_all_and_in_silence_nothing() -> None:
     assert detect_speech(bursts((0.0, 4.0))) == [(0.0, 4.0)]
     assert detect_speech(np.zeros(16000)) == []

@@ -53,6 +53,25 @@ def test_failure_leaves_what_was_there(tmp_path: Path, error: type) -> None:
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
 
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_folder_that_cannot_take_its_place_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type
+) -> None:
+    write_text(tmp_path / "folder" / "old", "")
+    replace, moved = os.replace, []
+
+    def fail_at_the_second(source: Path, target: Path) -> None:
+        moved.append(target)
+        if len(moved) == 2:
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_at_the_second)
+    with pytest.raises(error), atomic_folder(tmp_path / "folder") as temporary:
+        (temporary / "new").touch()
+    assert os.listdir(tmp_path / "folder") == ["old"] and os.listdir(tmp_path) == ["folder"]
+
+
 def test_folder_replaces_an_earlier_one(tmp_path: Path) -> None:
     for name in ("old", "new"):
         with atomic_folder(tmp_path / "folder") as temporary:

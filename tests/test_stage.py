@@ -90,6 +90,15 @@ def test_any_change_makes_it_run_again(change: Callable[[], None]) -> None:
     assert runs() == 2
 
 
+def test_an_input_that_is_gone_counts() -> None:
+    Path("in").write_text("1")
+    Path("more").write_text("1")
+    stage("--input", "in", "more", command=[*APPEND, "out"])
+    Path("more").unlink()
+    stage("--input", "in", command=[*APPEND, "out"])
+    assert runs() == 2
+
+
 def test_content_of_inputs_counts_and_not_their_time() -> None:
     Path("in").write_text("1")
     stage("--input", "in", command=[*APPEND, "out"])

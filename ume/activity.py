@@ -162,8 +162,9 @@ def detect_speech(
     speech, floor = np.percentile(level, [95, 5])
     threshold = min(max(speech - drop_db, floor + above_noise_db), speech - 15)
     active = np.r_[False, level > threshold, False]
-    edges = np.flatnonzero(np.diff(active.astype(np.int8))).reshape(-1, 2) * 0.01
+    edges = np.flatnonzero(np.diff(active.astype(np.int8))).reshape(-1, 2)  # hops
+    shortest = round(min_speech * 100)
     duration = len(audio) / SAMPLING_RATE
-    bursts = [(start, end + 0.01) for start, end in edges.tolist() if end - start >= min_speech]
+    bursts = [(s / 100, (e + 1) / 100) for s, e in edges.tolist() if e - s >= shortest]
     widened = [(max(0.0, s - hangover), min(duration, e + hangover)) for s, e in bursts]
     return [(round(s, 7), round(e, 7)) for s, e in merge_segments(widened, max_gap)]

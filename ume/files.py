@@ -53,9 +53,14 @@ def atomic_folder(path: PathLike) -> Iterator[Path]:
         new, old = folder / path.name, folder / f"{path.name}.old"
         new.mkdir()
         yield new
-        if path.exists():
-            os.replace(path, old)
-        os.replace(new, path)
+        try:
+            if path.exists():
+                os.replace(path, old)
+            os.replace(new, path)
+        except BaseException:
+            if old.exists() and not path.exists():
+                os.replace(old, path)
+            raise
 
 
 def write_bytes(path: PathLike, data: Union[bytes, memoryview]) -> None:

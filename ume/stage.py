@@ -163,8 +163,9 @@ def why(record_path: Path, wanted: Dict[str, Any], outputs: List[str]) -> str:
         return "its record is damaged; starting"
     if record["command"] != wanted["command"]:
         return "the command is another one; starting again"
-    for path, value in {**wanted["inputs"], **wanted["audio"]}.items():
-        if {**record["inputs"], **record["audio"]}.get(path) != value:
+    before, now = ({**told["inputs"], **told["audio"]} for told in (record, wanted))
+    for path in {**now, **before}:
+        if before.get(path) != now.get(path):
             return f"{path} has changed; starting again"
     for path in outputs:
         if not Path(path).exists() or record["outputs"].get(path) != listing_hash(Path(path)):

@@ -149,8 +149,11 @@ def stop(running: Dict[int, Job]) -> None:
     signal.signal(signal.SIGALRM, lambda *_: kill(running, signal.SIGKILL))
     signal.alarm(GRACE)
     kill(running, signal.SIGTERM)
-    while running:
-        wait_for_one(running)
+    try:
+        while running:
+            wait_for_one(running)
+    except ChildProcessError:
+        pass  # the signal came between the end of the last job and its being noted
 
 
 def kill(running: Dict[int, Job], number: int) -> None:

@@ -13,9 +13,11 @@ has_words() {
   [[ $1 != *_min ]]
 }
 
-# gives EXP KIND: whether the model gives audio, ctc or states; one of a single task does not.
+# gives EXP KIND: whether the model gives audio, ctc or states, by what there is of a dev set; one of
+# a single task does not.
 gives() {
-  [[ ! -f $1/dev_max/separated/meta.json ]] || compgen -G "$1/dev_max/separated/$2/*" >/dev/null
+  local separated="$1/dev_*/separated"
+  ! compgen -G "$separated/meta.json" >/dev/null || compgen -G "$separated/$2/*" >/dev/null
 }
 
 # without_k2: the methods of decoding that this environment lacks, for want of k2.

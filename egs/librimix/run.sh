@@ -127,7 +127,7 @@ fi
 data=${data:-data}
 corpus=libri${num_speakers}mix_$((sampling_rate / 1000))k_$type
 mix=$data/$corpus
-lang=$data/lang_libri${num_speakers}mix_${train_set}_$token_type
+lang=$data/lang_${corpus}_${train_set}_$token_type
 [[ $token_type == char ]] || lang+=_$vocab_size
 streams=$num_speakers
 [[ $type != mix_single ]] || streams=1

@@ -39,7 +39,7 @@ def score(decoder, memory, log_probs, text: List[int], ctc_weight: float) -> flo
         log_probs.double().transpose(0, 1), torch.tensor([text]).long().view(1, -1),
         torch.tensor([log_probs.shape[1]]), torch.tensor([len(text)]), reduction="sum",
     )  # fmt: skip
-    return (1 - ctc_weight) * heard - ctc_weight * float(loss)
+    return (1 - ctc_weight) * heard - (ctc_weight * float(loss) if ctc_weight else 0)
 
 
 @pytest.mark.parametrize("ctc_weight", [0.0, 0.3, 0.9])
@@ -48,13 +48,19 @@ def test_with_a_wide_beam_it_finds_the_best_of_all_texts(decoder, ctc_weight, se
     torch.manual_seed(seed)
     frames = 4
     memory, log_probs = streams(frames)
-    texts = [
-        list(t) for n in range(frames) for t in itertools.product([2, 3, 4], repeat=n)
-    ]  # the search itself ends at as many tokens as there are frames
+    texts = [list(t) for n in range(frames + 1) for t in itertools.product([2, 3, 4], repeat=n)]
     best = max(texts, key=lambda text: score(decoder, memory, log_probs, text, ctc_weight))
     lens = torch.tensor([frames])
     found = joint_search(decoder, memory, log_probs, lens, END, 100, ctc_weight)
     assert found == [best]
+
+
+def test_there_may_be_as_many_tokens_as_frames(decoder) -> None:
+    log_probs = torch.full((1, 3, VOCAB), -20.0)
+    for frame, token in enumerate((2, 4, 3)):
+        log_probs[0, frame, token] = 0.0
+    memory = torch.randn(1, 3, WIDTH)
+    assert joint_search(decoder, memory, log_probs, torch.tensor([3]), END, 8, 0.99) == [[2, 4, 3]]
 
 
 def test_a_stream_has_the_same_words_in_any_batch(decoder) -> None:

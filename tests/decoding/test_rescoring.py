@@ -21,7 +21,7 @@ from ume.decoding.lattice import LatticeDecoder
 from ume.decoding.lexicon import read_table
 from ume.decoding.methods import make_decoder, spelling, word_symbols
 from ume.decoding.nbest import Nbest, Scales
-from ume.decoding.rescoring import load_grammar
+from ume.decoding.rescoring import NbestRescorer, load_grammar
 from ume.errors import UmeError
 from ume.models.files import load_model, save_model
 from ume.models.ume import UME, UMEConfig
@@ -124,6 +124,24 @@ def test_sequences_are_weighed_as_lattice_and_arpa_file_do(lang: Path, peaky: Ma
     assert unknown == -float("inf")
     assert nothing == pytest.approx(by_arpa(ends, []), abs=1e-4)
     assert two == pytest.approx(by_arpa(ends, ["THE", "CAT"]), abs=1e-4)
+
+
+def test_the_fourgram_says_nothing_at_scale_0(lang: Path, peaky: Make) -> None:
+    class Two:
+        """A likely text that the 4-gram lacks, and an unlikely one that it has."""
+
+        def in_lattice(self):
+            return torch.tensor([-1.0, -2.0], dtype=torch.double), None
+
+        def in_grammar(self, grammar):
+            return torch.tensor([-float("inf"), -3.0], dtype=torch.double)
+
+        def choose(self, scores):
+            return scores
+
+    rescorer = NbestRescorer(lambda lattice: Two(), None, [Scales(0.0), Scales(1.0)])  # type: ignore[arg-type, return-value]
+    nothing, all_of_it = rescorer(None, []).T.tolist()  # type: ignore[arg-type, attr-defined]
+    assert nothing == [-1.0, -2.0] and all_of_it == [-float("inf"), -5.0]
 
 
 def by_arpa(ngrams: Dict[str, Tuple[str, ...]], words: List[str]) -> float:

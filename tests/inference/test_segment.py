@@ -13,7 +13,8 @@ from safetensors.numpy import save_file
 from ume.activity import read_rttm
 from ume.errors import UmeError
 from ume.files import read_json, write_json
-from ume.inference.segment import Config, Rule, binarise, join_meta, main, seglst
+from ume.inference.segment import Config, Rule, binarise, main, seglst
+from ume.inference.shard import Shard
 
 ACTIVE = {"a": [[1, 0], [1, 1], [0, 1]], "b": [[0, 0], [0, 1]]}  # frames by speakers
 SAMPLES = {"a": 800, "b": 640}
@@ -152,10 +153,16 @@ def test_one_meta_of_all_jobs(hyp: Path, tuned: str) -> None:
     assert (meta["threshold"], meta["median"], meta["num_speakers"]) == (0.5, 1, 2)
 
 
-def test_shards_of_an_earlier_run_with_more_jobs_go(hyp: Path, tuned: str) -> None:
-    write_job(hyp, 3, ["a"], num_jobs=3, model_sha256="another")
-    write_job(hyp, 11, ["a"], num_jobs=11, model_sha256="another")
-    assert join_meta(hyp)["recordings"] == ["a", "b"]
+def test_shards_of_an_earlier_run_with_more_jobs_go_when_the_first_job_writes(
+    hyp: Path, tuned: str
+) -> None:
+    for job in (3, 11):
+        write_job(hyp, job, ["a"], num_jobs=job, model_sha256="another")
+    Shard(0.02, {}).write(hyp, 2, 2)
+    assert (hyp / "meta" / "11.json").exists()
+    write_job(hyp, 2, ["a"])
+    Shard(0.02, {}).write(hyp, 1, 2)
+    write_job(hyp, 1, ["b"])
     for kind in ("meta", "posteriors", "ctc"):
         assert sorted(path.stem for path in (hyp / kind).iterdir()) == ["1", "2"]
     main(Config(str(hyp), tuned))

@@ -56,6 +56,12 @@ def test_names_and_times_that_cannot_be(folder: Path) -> None:
     assert not (folder / "mix").exists()
 
 
+def test_a_recording_that_is_there_twice_is_refused(folder: Path) -> None:
+    soundfile.write(folder / "two.wav", np.zeros(16000), 16000, "PCM_16")
+    with pytest.raises(UmeError, match="two.wav is there as FLAC, too"):
+        main(Config(str(folder), str(folder / "ref.rttm"), str(folder / "mix")))
+
+
 def test_audio_and_reference_must_agree(folder: Path) -> None:
     (folder / "two.flac").unlink()
     with pytest.raises(UmeError, match="lacks recording two"):

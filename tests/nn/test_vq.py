@@ -1,7 +1,11 @@
 """Quantisers: nearest entries, gradients, dead entries, what is in use."""
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 import torch
+from torch import distributed, multiprocessing
 
 from ume.nn.vq import Codebook, ProductQuantiser, ResidualQuantiser, perplexity
 
@@ -91,3 +95,20 @@ def test_all_residual_codebooks_are_in_use_soon_however_many_are_read() -> None:
 def test_perplexity_counts_entries_in_use() -> None:
     assert perplexity(torch.arange(8).repeat(3), 8).item() == pytest.approx(8)
     assert perplexity(torch.zeros(20).long(), 8).item() == pytest.approx(1)
+
+
+def learn_in_one_of_two(rank: int, folder: str) -> None:
+    distributed.init_process_group(
+        "gloo", f"file://{folder}/meeting", timedelta(seconds=60), rank=rank, world_size=2
+    )
+    torch.manual_seed(rank)
+    book = Codebook(8, 3)
+    for _ in range(3):
+        book(torch.randn(400 if rank else 40, 3))
+    torch.save(book.state_dict(), f"{folder}/{rank}.pt")
+
+
+def test_processes_with_more_and_less_to_say_have_the_same_entries(tmp_path: Path) -> None:
+    multiprocessing.spawn(learn_in_one_of_two, (str(tmp_path),), 2)
+    one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)

@@ -121,6 +121,17 @@ def test_what_cannot_be_compared(tmp_path):
     other = scored(tmp_path / "other", [2] * 60, names=NAMES[::-1])
     with pytest.raises(UmeError, match="not of the same recordings"):
         compare(base, other)
+    for name, change in (
+        ("reference", lambda path: path.replace("by hand", "by a VAD")),
+        ("normaliser", lambda path: path.replace("none", "ume-en-1")),
+        ("references .cpWER_separated_1best.", lambda path: path.replace(" 10,", " 11,")),
+    ):
+        other = scored(tmp_path / name, [2] * 60)
+        for path in (Path(other) / "test_max").iterdir():
+            path.write_text(change(path.read_text()))
+        for exps in ([base, other], [base, f"both={base},{other}"]):
+            with pytest.raises(UmeError, match=f"not of the same {name}; score both again"):
+                compare(*exps)
     with pytest.raises(UmeError, match="at least two"):
         compare(base)
     with pytest.raises(UmeError, match="steps/score.sh"):

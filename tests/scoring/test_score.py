@@ -18,7 +18,7 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 
 from tests.scoring.synthetic import Material, make_test_set
 from ume.__main__ import main as ume
-from ume.activity import write_rttm
+from ume.activity import read_rttm, write_rttm
 from ume.audio import resample, write_flac
 from ume.errors import UmeError
 from ume.metrics.si_sdr import si_sdr
@@ -108,6 +108,21 @@ def test_separation(test_set: Material) -> None:
     assert find(scores, name="SI-SDRi", row="gate only", region="overlap")["value"] == 0
     assert find(scores, name="SI-SDRi", row="gate only", region="whole")["value"] > 0.5
     assert find(scores, name="label agreement")["value"] == 100
+    swapped = read_rttm(test_set.hyp / "separated" / "hyp.rttm")
+    for streams in swapped.values():
+        streams["1"], streams["2"] = streams["2"], streams["1"]
+    write_rttm(test_set.hyp / "separated" / "hyp.rttm", swapped)
+    assert find(scored(test_set), name="label agreement")["value"] == 0
+
+
+def test_words_of_a_method_that_is_gone_go(test_set: Material) -> None:
+    scored(test_set)
+    folder = test_set.hyp / "words"
+    assert any("1best" in path.name for path in folder.iterdir())
+    for words in test_set.hyp.glob("*/words/1best.json"):
+        words.unlink()
+    scored(test_set)
+    assert not folder.exists() or not any("1best" in path.name for path in folder.iterdir())
 
 
 def test_words(test_set: Material) -> None:

@@ -26,6 +26,15 @@ setup() {
   [[ $status -eq 0 && $output == *"$wanted<train-echo>"*"<--stage><jepa>"* ]]
 }
 
+@test "training begins with these manifests, and not with others of the same counts" {
+  mkdir mix lang conversations
+  touch mix/cuts_dev_max.jsonl.gz conversations/cuts_dev_part.jsonl.gz
+  run bash -c '. "$1/path.sh" && "$1/steps/train.sh" --conf conf.yaml mix lang exp' x "$root"
+  [[ $output == *"<--input>"*"<mix/about.json><mix/cuts_dev_max.jsonl.gz>"* ]]
+  run bash -c '. "$1/path.sh" && "$1/steps/train_echo.sh" --conf conf.yaml jepa exp conversations' x "$root"
+  [[ $output == *"<--input>"*"<conversations/about.json><conversations/cuts_dev_part.jsonl.gz>"* ]]
+}
+
 @test "without torchrun there is one process" {
   run "$root/egs/voxceleb2/run.sh" --stage 4 --stop-stage 4 --flac none --data d --exp e
   [[ $status -eq 0 && $output == *"<--><run.py>"*"<ume><train-echo>"* ]]

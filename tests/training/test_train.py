@@ -364,9 +364,8 @@ def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_p
     given.asr_steps = given.guide_steps = given.opposite_sex_steps = 0
     given.best_by, given.keep_best, given.patience, given.average = "si_sdri", 3, 4, "best"
     left = tmp_path / "best-valid-si_sdri-999.pt"
-    left.write_bytes(b"of another run")
+    left.write_bytes(b"of an earlier run")
     main(given)
-    left.unlink()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     values = {x["step"]: x["valid/si_sdri"] for x in lines if "valid/si_sdri" in x}
     best = sorted(values, key=lambda step: (-values[step], step))[:3]
@@ -384,6 +383,29 @@ def test_the_best_models_are_kept_averaged_and_end_the_run(mixtures, lang, tmp_p
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")} == made
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["num_workers"] == 0
     assert read_json(tmp_path / "train.json") == record
+
+
+def test_a_model_of_no_finite_score_is_never_the_best(mixtures, lang, tmp_path):
+    given = config(mixtures, lang, tmp_path, keep_best=2, patience=3, average="best", steps=9)
+    trainer = make_trainer(given)
+    for step, loss in enumerate([math.nan, 2.0, math.nan, 3.0, math.inf, 4.0], start=1):
+        trainer.step = step
+        trainer.keep_best({"valid/loss": loss})
+        assert trainer.ended() == (step >= 5)
+    assert trainer.best == [[2.0, 2], [3.0, 4]] and trainer.best_score() == 2.0
+    names = {f"best-valid-loss-{step}.pt" for step in (2, 4)}
+    assert {path.name for path in tmp_path.glob("best-*.pt")} == names
+
+
+def test_models_that_were_among_the_best_stay_until_a_checkpoint_knows(mixtures, lang, tmp_path):
+    trainer = make_trainer(config(mixtures, lang, tmp_path, keep_best=2))
+    for step, loss in enumerate([3.0, 2.0, 1.0], start=1):
+        trainer.step = step
+        trainer.keep_best({"valid/loss": loss})
+    assert len(list(tmp_path.glob("best-*.pt"))) == 3
+    trainer.drop_old()
+    names = {f"best-valid-loss-{step}.pt" for step in (2, 3)}
+    assert {path.name for path in tmp_path.glob("best-*.pt")} == names
 
 
 @pytest.mark.parametrize(

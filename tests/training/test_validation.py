@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from lhotse import CutSet
+from torch.nn.functional import one_hot
 
 from ume.dataset.batch import collate
 from ume.dataset.mixtures import load_example, read_cuts
@@ -16,7 +17,7 @@ from ume.nn.encoders import EncoderConfig
 from ume.nn.recogniser import RecogniserConfig
 from ume.nn.separation import SeparationConfig
 from ume.training.data import valid_batches
-from ume.training.validation import heads_agree, validate
+from ume.training.validation import heads_agree, token_errors, validate
 
 
 def cost(*matrices, exists=True):
@@ -36,6 +37,16 @@ def test_clips_without_all_their_references_are_not_asked():
     words.exists[1, 0] = False
     assert heads_agree({"diarization": cost(KEEP, KEEP), "asr": words}) == [True]
     assert heads_agree({"asr": cost(KEEP, exists=False)}) == []
+
+
+def test_token_errors_are_those_of_the_best_order_where_all_texts_are_known():
+    said = [[1, 2, 2], [3, 1]]
+    frames = [[3, 0, 1, 0, 0, 0], [1, 2, 0, 2, 2, 0]]  # streams in the other order
+    log_probs = one_hot(torch.tensor([frames, frames]), 4).float()
+    lens = torch.tensor([6, 6])
+    assert token_errors(log_probs, lens, [said, [[1], None]]) == (0, 5)
+    assert token_errors(log_probs, lens, [said, [[2], [3]]]) == (0 + 3, 5 + 2)
+    assert token_errors(log_probs, torch.tensor([6, 2]), [said, [[3], [1, 2]]]) == (0, 5 + 3)
 
 
 def test_figures_are_those_of_the_answers(mixtures: Path) -> None:

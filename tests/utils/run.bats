@@ -105,6 +105,19 @@ gone() { ! kill -0 "$(<"$1")" 2>/dev/null; }
   [[ $status -eq 2 && ${#lines[@]} -eq 1 && $output == *"file"* ]]
 }
 
+@test "a job that ended just before the signal is not waited for" {
+  run python3 - "$BATS_TEST_DIRNAME/../../utils/run.py" <<'PY'
+import importlib.util, subprocess, sys
+spec = importlib.util.spec_from_file_location("run", sys.argv[1])
+run = sys.modules["run"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run)
+ended = subprocess.Popen(["true"])
+ended.wait()
+run.stop({ended.pid: None})
+PY
+  [[ $status -eq 0 ]]
+}
+
 @test "SIGTERM ends the jobs and what they started" {
   "$run_py" JOB=1:2 x.JOB.log bash -c 'sleep 100 & echo $! >pid.JOB; wait' &
   eventually test -s pid.1 -a -s pid.2

@@ -37,6 +37,17 @@ SH
   [[ $status -eq 1 && $output == *"lang has other tokens than exp was trained with"* ]]
 }
 
+@test "what a model gives is told by any dev set, and taken for granted where there is none" {
+  run bash script.sh gives "an exp" ctc
+  [[ $status -eq 0 ]]
+  mkdir -p "an exp/dev_part/separated/audio" "an exp/dev_part/separated/ctc"
+  touch "an exp/dev_part/separated/meta.json" "an exp/dev_part/separated/audio/a_1.flac"
+  run bash script.sh gives "an exp" audio
+  [[ $status -eq 0 ]]
+  run bash script.sh gives "an exp" ctc
+  [[ $status -eq 1 ]]
+}
+
 @test "without k2 its methods of decoding are left out" {
   mkdir bin
   printf '#!%s\nexit 1\n' "$BASH" >bin/python

@@ -38,7 +38,7 @@ def filter_cuts(cuts: Sequence[Cut], sex_pairs: str) -> List[Cut]:
         raise UmeError(f"sex pairs {sex_pairs!r}: give one of {', '.join(SEX_PAIRS)}")
 
     def of_both(cut: Cut) -> bool:
-        return len({supervision.gender for supervision in cut.supervisions}) > 1
+        return {"F", "M"} <= {supervision.gender for supervision in cut.supervisions}
 
     return [cut for cut in cuts if sex_pairs == "all" or of_both(cut) == (sex_pairs == "opposite")]
 

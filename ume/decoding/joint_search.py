@@ -35,7 +35,8 @@ def joint_search(
         beam: hypotheses kept per stream.
     """
     search = Search(decoder, memory, log_probs, lens, end, beam, ctc_weight)
-    for _ in range(min(int(lens.max()), MAX_TOKENS)):  # the decoder's positions end there
+    # as many tokens as frames, and the end; the decoder's positions end at MAX_TOKENS
+    for _ in range(min(int(lens.max()) + 1, MAX_TOKENS)):
         if not len(search.streams):
             break
         search.step()

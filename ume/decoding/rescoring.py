@@ -73,4 +73,6 @@ class NbestRescorer:
         nbest = self.draw(lattice)
         acoustic, _ = nbest.in_lattice()
         lm: Tensor = nbest.in_grammar(self.grammar)
-        return nbest.choose(acoustic[:, None] + self.lm_scales * lm[:, None])  # (R, N)
+        told = self.lm_scales * lm[:, None]  # (R, N)
+        told[:, self.lm_scales == 0] = 0  # of what the n-gram lacks, too
+        return nbest.choose(acoustic[:, None] + told)

@@ -81,7 +81,7 @@ def main(config: Config) -> None:
         shard.num_samples[cut.id] = samples
         people = diarize(own.embeddings, own.windows, plda, options)
         shard.posteriors[cut.id] = streams(people, samples, config.most)
-    shard.write(hyp, config.job)
+    shard.write(hyp, config.job, config.num_jobs)
     write_json(hyp / "meta" / f"{config.job}.json", {
         **shard.meta(echo, config.model, config.cuts, config.num_jobs, ["diarization"]),
         "input": "separated",

@@ -132,7 +132,7 @@ def run_input(config: Config, model: UME) -> None:
     started = time.process_time()
     shard = process(config, model, batches, cuts)
     hyp = Path(config.hyp)
-    shard.write(hyp, config.job)
+    shard.write(hyp, config.job, config.num_jobs)
     write_json(hyp / "meta" / f"{config.job}.json", {
         **shard.meta(model, config.model, config.cuts, config.num_jobs, tasks),
         "input": config.input,

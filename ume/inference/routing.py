@@ -135,7 +135,7 @@ def link(heard: Heard, rule: Rule, most: int, count: Optional[int] = None) -> np
     live = (heard.existence > rule.existence) & (said >= 1)
     people = np.full(live.shape, -1)
     places = np.argwhere(live)  # (L, 2)
-    if not len(places):
+    if not len(places) or count == 0:
         return people
     vectors, weight = said[live][:, None] * heard.embeddings[live], said[live]  # (L, E), (L,)
     labels = cluster(heard, rule, places, count)
@@ -186,7 +186,8 @@ def renumbered(people: np.ndarray, heard: Heard) -> np.ndarray:
     """People numbered by who is heard first; -1 stays."""
     first: Dict[int, int] = {}
     for window, slot in np.argwhere(people >= 0):
-        onset = heard.starts[window] + int(heard.activity[window, :, slot].argmax())
+        active = heard.activity[window, :, slot]
+        onset = heard.starts[window] + int((active >= active.max() / 2).argmax())
         person = people[window, slot]
         first[person] = min(first.get(person, onset), onset)
     order = {person: k for k, person in enumerate(sorted(first, key=lambda p: (first[p], p)))}

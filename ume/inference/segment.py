@@ -92,16 +92,13 @@ def read_posteriors(hyp: Path) -> Tuple[Dict[str, np.ndarray], float]:
 
 
 def join_meta(hyp: Path) -> Dict[str, Any]:
-    """One ``meta.json`` out of the jobs' own; shards of an earlier run with more jobs go."""
+    """One ``meta.json`` out of the jobs' own."""
     first = read_json(existing(hyp / "meta" / "1.json", "steps/infer.sh"))
     jobs = [str(job) for job in range(1, first["num_jobs"] + 1)]
     parts = [read_json(existing(hyp / "meta" / f"{job}.json", "steps/infer.sh")) for job in jobs]
     for name in ("model_sha256", "cuts_sha256", "num_jobs", "input"):
         if any(part[name] != first[name] for part in parts):
             raise UmeError(f"{hyp}/meta: the jobs do not agree on {name}; run steps/infer.sh again")
-    for path in [*hyp.glob("meta/*.json"), *hyp.glob("*/*.safetensors")]:
-        if path.stem not in jobs:
-            path.unlink()
     samples = {name: count for part in parts for name, count in part["num_samples"].items()}
     return {
         **first,

@@ -24,8 +24,14 @@ class Shard:
         self.latents: Dict[str, Tensor] = {}  # of Echo's voices
         self.num_samples: Dict[str, int] = {}
 
-    def write(self, hyp: Path, job: int) -> None:
-        """Write tensors, of each kind those of one ``job``."""
+    def write(self, hyp: Path, job: int, num_jobs: int) -> None:
+        """Write tensors, of each kind those of one ``job``; the first one of ``num_jobs`` removes
+        what an earlier run of more jobs left.
+        """
+        shares = [*hyp.glob("meta/*.json"), *hyp.glob("*/*.safetensors")]
+        for path in shares if job == 1 else []:
+            if int(path.stem) > num_jobs:
+                path.unlink()
         for kind, tensors, shift in (
             ("posteriors", self.posteriors, self.activity_shift),
             ("ctc", self.ctc, FRAME_SHIFT),

@@ -82,7 +82,7 @@ def main(config: Config) -> None:
         made = stitch(voices(echo, audio, heard), heard.starts * FRAME_SAMPLES, people, len(audio))
         write_voices(hyp, cut.id, padded(made, most), cut.sampling_rate)
         keep_latents(echo, cut.id, heard, people, most, shard)
-    shard.write(hyp, config.job)
+    shard.write(hyp, config.job, config.num_jobs)
     tasks = ["diarization", "separation"] + ["asr"] * ("content" in echo.config.stages)
     write_json(hyp / "meta" / f"{config.job}.json", {
         **shard.meta(echo, config.model, config.cuts, config.num_jobs, tasks),

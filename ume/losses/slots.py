@@ -68,5 +68,7 @@ def slot_loss(
 
 
 def variance(states: Tensor, mask: Tensor) -> Tensor:
-    """Mean variance of ``states`` (N, F, D) over the frames of ``mask`` (N, F)."""
+    """Mean variance of ``states`` (N, F, D) over the frames of ``mask`` (N, F); of none 1."""
+    if not len(states):
+        return states.new_ones(())
     return states[mask].var(dim=0, unbiased=False).mean().clamp(min=1e-5)

@@ -42,7 +42,11 @@ def main(config: Config) -> None:
     if not re.fullmatch("[A-Za-z0-9-]+", config.part):
         raise UmeError(f"--part {config.part}: give a name of letters, digits and hyphens")
     folder = existing(config.audio)
-    paths = {path.stem: path for path in sorted([*folder.glob("*.flac"), *folder.glob("*.wav")])}
+    paths = {path.stem: path for path in sorted(folder.glob("*.flac"))}
+    for path in sorted(folder.glob("*.wav")):
+        if path.stem in paths:
+            raise UmeError(f"{path} is there as FLAC, too; remove one of them")
+        paths[path.stem] = path
     reference = read_rttm(config.rttm)
     if not paths:
         raise UmeError(f"{folder} holds no *.flac or *.wav; check the path")

@@ -91,7 +91,8 @@ class Codebook(nn.Module):
         """``vectors`` (N, D), of frames that exist, in full precision."""
         if self.training and not self.begun and mean_of_all(vectors.detach().sum()).isfinite():
             everyone = torch.ones_like(self.counts, dtype=torch.bool)
-            self.place(vectors.detach(), everyone, len(vectors) / self.size)
+            number = mean_of_all(vectors.new_tensor(float(len(vectors))))
+            self.place(vectors.detach(), everyone, float(number) / self.size)
             self.begun.fill_(True)
         codes = self.codes(vectors.detach())
         values = self.entries[codes]

@@ -18,6 +18,8 @@ from ume.scoring.bootstrap import CONFIDENCE, RESAMPLES, difference
 from ume.scoring.conventions import DIGITS, SUBSETS, column, label
 
 Counts = Tuple[np.ndarray, np.ndarray]  # numerators and denominators, each (R,)
+OF_REFERENCE = ("DER", "cpWER", "ORC-WER")
+"""Figures whose denominators are the reference's seconds or words."""
 
 
 @dataclass
@@ -53,18 +55,26 @@ class System:
         scored = [read_json(existing(path.with_name("scores.json"), "steps/score.sh"))
                   for path in paths]  # fmt: skip
         self.made = [scores["hypothesis"] for scores in scored]
-        self.protocol: Dict[str, str] = scored[0].get("protocol", {})
+        self.protocols = [scores.get("protocol", {}) for scores in scored]
         self.labels = {column(metric): label(metric) for metric in scored[0].get("metrics", [])}
         self.models = [Path(made["model"]) for made in self.made]
-        for path, other in zip(paths, self.seeds):
-            self.check(path, other)
+        for path, other, protocol in zip(paths, self.seeds, self.protocols):
+            self.check(path, other, protocol)
 
-    def check(self, path: Path, other: Dict[str, Any]) -> None:
-        """Refuse scores of other recordings."""
+    def check(self, path: Path, other: Dict[str, Any], protocol: Dict[str, str]) -> None:
+        """Refuse scores of other recordings, or of the same against other references."""
+        both = f"{path} and {self.path} are not of the same"
         if other["recordings"] != self.first["recordings"]:
-            raise UmeError(
-                f"{path} and {self.path} are not of the same recordings; use the same cuts"
+            raise UmeError(f"{both} recordings; use the same cuts")
+        for key in ("reference", "normaliser"):
+            if protocol.get(key) != self.protocols[0].get(key):
+                raise UmeError(f"{both} {key}; score both again, on the same cuts")
+        for name in set(other["figures"]) & set(self.first["figures"]):
+            mine, theirs = (
+                ratios["figures"][name]["denominators"] for ratios in (self.first, other)
             )
+            if name.startswith(OF_REFERENCE) and not np.allclose(mine, theirs):
+                raise UmeError(f"{both} references ({name}); score both again, on the same cuts")
 
     def has(self, figure: str) -> str:
         """The column that this system gives for ``figure``; empty: none."""
@@ -127,7 +137,7 @@ def compare(systems: List[System], name: str, asked: List[str]) -> str:
     """The tables of one set as Markdown, of the figures that are ``asked`` for."""
     base = systems[0]
     for system in systems[1:]:
-        base.check(system.path, system.first)
+        base.check(system.path, system.first, system.protocols[0])
     figures = [figure for figure in asked if base.has(figure)]
     if not figures:
         raise UmeError(
@@ -152,7 +162,7 @@ def compare(systems: List[System], name: str, asked: List[str]) -> str:
 
 def provenance(systems: List[System]) -> str:
     """How many trainings stand behind each system, and how all were scored."""
-    protocol = systems[0].protocol
+    protocol = systems[0].protocols[0]
     trainings = "; ".join(f"{system.title}: {len(system.seeds)}" for system in systems)
     told = {key: protocol.get(key, "unknown") for key in ("reference", "normaliser")}
     return (

@@ -218,7 +218,7 @@ def scored_table(scored: Dict[str, Dict[str, Any]]) -> str:
             collar = f", collar {m['collar']:g} s" if "collar" in m else ""
             row = f"{m['name']}{collar} | {m['row']} | {m['unit']}"
             ends = m.get("interval")
-            text = f"{m['value']:.2f}"
+            text = "undefined" if m["value"] is None else f"{m['value']:.2f}"
             found.setdefault(row, {})[system] = (
                 text if not ends else f"{text} [{ends[0]:.2f}, {ends[1]:.2f}]"
             )

@@ -89,8 +89,11 @@ class Conversations:
             self.note("SI-SDRi", gained, names)
 
     def read(self, name: str, states: Tensor, texts: Tokens, names: str) -> None:
-        """Count token errors of greedy search in ``states`` (S, F, D), where there are words."""
-        if any(text is not None for (text,) in texts):
+        """Count token errors of greedy search in ``states`` (S, F, D), where there are words and
+        the model has learned to read.
+        """
+        known = any(text is not None for (text,) in texts)
+        if known and "content" in self.echo.config.stages:
             log_probs = self.echo.log_probs(states)[:, None]  # (S, 1, F, V)
             lens = torch.full((len(states),), states.shape[1])
             wrong, total = token_errors(log_probs, lens, texts)

@@ -182,7 +182,7 @@ def _separation(reference: Reference, truth: Example, task: Task) -> Dict[Figure
         for (name, region), average in score.averages.items()
         if average.count
     }
-    if task.speech is not None:
+    if task.speech is not None and any(a.count for a in separated.averages.values()):
         found = activity(task.speech, task.hypothesis.streams, reference.num_samples, rate)
         agree = labels_agree(separated.permutation, padded_active, found)
         results[Figure("label agreement", "separated")] = Average(float(agree), 1)

@@ -7,7 +7,7 @@ from typing import Any, Dict, List
 from ume.corpora.text import NORMALISER
 from ume.dataset.mixtures import read_cuts
 from ume.errors import UmeError
-from ume.files import write_json, write_text
+from ume.files import atomic_folder, write_json, write_text
 from ume.orphans import workers
 from ume.scoring import bootstrap
 from ume.scoring.bins import bins
@@ -64,18 +64,25 @@ def main(config: Config) -> None:
     """Write scores.json, ratios.json, per_utterance.csv and words/, and print the main figures."""
     out = Path(config.out)
     recordings = score_recordings(config)
-    suffixes = dict.fromkeys(suffix for r in recordings for suffix in r.transcripts)
-    for suffix in suffixes:
-        transcripts = [t for r in recordings for t in r.transcripts.get(suffix, [])]
-        write_result_files(out / "words", out.name, suffix, transcripts)
-    for name in dict.fromkeys(name for r in recordings for name in r.utterances):
-        lines = stm(line for r in recordings for line in r.utterances.get(name, []))
-        write_text(out / "words" / f"{name}.stm", lines)
+    write_words(out, recordings)
     write_text(out / "per_utterance.csv", per_utterance(recordings))
     write_json(out / "ratios.json", ratios(recordings))
     write_json(out / "scores.json", scores(config, recordings))
     remove_shards(out)
     print("\n".join(summary(recordings)))
+
+
+def write_words(out: Path, recordings: List[RecordingScore]) -> None:
+    """Write ``words/``: the words as scored, and nothing of methods that are there no more."""
+    with atomic_folder(out / "words") as folder:
+        for suffix in dict.fromkeys(suffix for r in recordings for suffix in r.transcripts):
+            transcripts = [t for r in recordings for t in r.transcripts.get(suffix, [])]
+            write_result_files(folder, out.name, suffix, transcripts)
+        for name in dict.fromkeys(name for r in recordings for name in r.utterances):
+            lines = stm(line for r in recordings for line in r.utterances.get(name, []))
+            write_text(folder / f"{name}.stm", lines)
+    if not any((out / "words").iterdir()):
+        (out / "words").rmdir()
 
 
 def score_recordings(config: Config) -> List[RecordingScore]:

@@ -276,7 +276,7 @@ class Trainer:
             save_checkpoint(self.folder / name, state)
 
     def keep_best(self, scores: Dict[str, float]) -> None:
-        """Save the model if it is among the best, and delete what it takes the place of."""
+        """Save the model if it is among the best; a score that is not finite never is."""
         name = f"valid/{self.config.best_by}"
         known = [key for key in scores if key != "valid/one_label"]  # no better for being higher
         if name not in known:
@@ -284,15 +284,14 @@ class Trainer:
             raise UmeError(f"--best_by {self.config.best_by}: validation gives {names}")
         cost = cost_sign(self.config) * scores[name]
         rank = sum(before <= cost for before, _ in self.best)
+        if not math.isfinite(cost):
+            rank = self.config.keep_best
         self.stale = 0 if rank == 0 else self.stale + 1
         if rank >= self.config.keep_best:
             return
         self.best.insert(rank, [cost, self.step])
-        dropped = self.best[self.config.keep_best :]
         del self.best[self.config.keep_best :]
         self.save(self.best_name(self.step))
-        for _, step in dropped if self.processes.first and self.config.keep_best > 1 else []:
-            (self.folder / self.best_name(step)).unlink(missing_ok=True)
 
     def best_name(self, step: float) -> str:
         """The file of a best model."""
@@ -303,11 +302,17 @@ class Trainer:
         return cost_sign(self.config) * self.best[0][0] if self.best else None
 
     def drop_old(self) -> None:
-        """Delete the oldest checkpoints, but not the one that averaging starts from."""
+        """Delete the oldest checkpoints, but not the one that averaging starts from; and models
+        that are not among the best any more, which no checkpoint to go on from asks for.
+        """
         needed = self.average_from()
         old = [path for step, path in find_checkpoints(self.folder) if step != needed]
         for path in old[: -self.config.keep]:
             path.unlink()
+        best = {self.best_name(step) for _, step in self.best}
+        for path in self.folder.glob("best-valid-*.pt"):
+            if path.name not in best:
+                path.unlink()
 
     def average_from(self) -> int:
         """The step after which models enter the final mean."""
