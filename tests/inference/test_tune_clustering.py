@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from pyannote.core import Annotation, Segment
 from pyannote.metrics.diarization import DiarizationErrorRate
 
 from tests.inference.conversations import conversation
+from tests.scoring.synthetic import annotation
 from ume.inference import tune_clustering
 from ume.inference.clustering import STARTING_POINTS, Options
 from ume.inference.plda import cosine_plda
@@ -13,14 +13,6 @@ from ume.inference.tune_clustering import Recording, search, segment_der, tune
 from ume.inference.vbx import Hmm
 
 WIDTH = 32
-
-
-def annotation(speakers) -> Annotation:
-    result = Annotation()
-    for speaker, segments in speakers.items():
-        for start, end in segments:
-            result[Segment(start, end), speaker] = speaker
-    return result
 
 
 @pytest.mark.parametrize("found", [

@@ -2,15 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Dict, List, NamedTuple
+from typing import Dict, List, Mapping, NamedTuple, Sequence
 
 import numpy as np
 import soundfile
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 from lhotse.cut import MixedCut, MixTrack
 from lhotse.supervision import AlignmentItem
+from pyannote.core import Annotation
+from pyannote.core import Segment as Stretch
 
-from ume.activity import write_rttm
+from ume.activity import Segment, write_rttm
 
 RATE = 16000
 SPEAKERS = {"ann": "F", "bea": "F", "carl": "M", "dan": "M"}
@@ -125,3 +127,12 @@ def make_test_set(folder: Path, size: int = 6, name: str = "test_max") -> Materi
         {m.id: {"1": " ".join(m.texts.values())} for m in mixtures},
     )  # fmt: skip
     return Material(cuts, hyp, mixtures)
+
+
+def annotation(speech: Mapping[str, Sequence[Segment]]) -> Annotation:
+    """Speech of each speaker as pyannote has it."""
+    return Annotation.from_records(
+        (Stretch(*segment), f"{speaker}{n}", speaker)
+        for speaker, segments in speech.items()
+        for n, segment in enumerate(segments)
+    )

@@ -9,10 +9,10 @@ from typing import Any, Dict
 
 import jiwer
 import pytest
-from pyannote.core import Annotation, Segment, Timeline
+from pyannote.core import Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate, JaccardErrorRate
 
-from tests.scoring.synthetic import Material, make_test_set
+from tests.scoring.synthetic import Material, annotation, make_test_set
 from ume.scoring import quality
 from ume.scoring.diarization import Speech
 from ume.scoring.score import Config, main
@@ -40,14 +40,6 @@ def value(scores: Dict[str, Any], name: str, row: str = "hypothesis", **keys: An
     keys = {"name": name, "row": row, "subset": "all", "reference": None, **keys}
     (entry,) = [m for m in scores["metrics"] if all(m.get(k) == v for k, v in keys.items())]
     return entry["value"]
-
-
-def annotation(speech: Speech) -> Annotation:
-    return Annotation.from_records(
-        (Segment(*segment), f"{speaker}{n}", speaker)
-        for speaker, segments in speech.items()
-        for n, segment in enumerate(segments)
-    )
 
 
 def utterances(mixture: Any) -> Speech:

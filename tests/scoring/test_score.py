@@ -13,10 +13,10 @@ import pytest
 import soundfile
 import torch
 from lhotse import CutSet
-from pyannote.core import Annotation, Segment, Timeline
+from pyannote.core import Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from tests.scoring.synthetic import Material, make_test_set
+from tests.scoring.synthetic import Material, annotation, make_test_set
 from ume.__main__ import main as ume
 from ume.activity import read_rttm, write_rttm
 from ume.audio import resample, write_flac
@@ -40,14 +40,6 @@ def find(scores: Dict[str, Any], **keys: Any) -> Dict[str, Any]:
     keys = {"subset": "all", "reference": None, **keys}
     (entry,) = [m for m in scores["metrics"] if all(m.get(k) == v for k, v in keys.items())]
     return entry
-
-
-def annotation(speech: Dict[str, list]) -> Annotation:
-    result = Annotation()
-    for speaker, segments in speech.items():
-        for track, segment in enumerate(segments):
-            result[Segment(*segment), f"{speaker}{track}"] = speaker
-    return result
 
 
 def test_voices_of_8_khz_are_scored_at_8_khz(test_set: Material) -> None:
