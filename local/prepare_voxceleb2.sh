@@ -6,6 +6,7 @@ max_broken=1
 speakers=
 texts=
 dev_speakers=100
+test_speakers=100
 min_speech=2
 seed=0
 nj=2
@@ -16,6 +17,7 @@ help_message="usage: local/prepare_voxceleb2.sh [options] <VoxCeleb2 folder> <FL
   --speakers DIR            lists speakers_train, speakers_dev, speakers_test, one speaker a line;
                             without it test is VoxCeleb2's own, and of its dev are drawn:
   --dev-speakers N          speakers of our dev, as many women as men; the others are train
+  --test-speakers N         speakers of test, where the corpus has no test/aac
   --texts FILE              what is said, as far as it is known: lines '<utterance> WORD WORD'
   --min-speech S            least speech of an utterance, seconds
   --seed N                  seed of the draw
@@ -41,4 +43,4 @@ ume stage --dir "$folder" --name "join-$name" --force "$force" --audio "$corpus"
   --input "$flac/conversion" --output "$flac/conversion.json" "$flac/broken.txt" -- \
   ume convert-voxceleb2 --corpus "$corpus" --output "$flac" --max-broken "$max_broken" --job 0
 "$(dirname "$0")/prepare_speakers.sh" --speakers "$speakers" --texts "$texts" --dev-speakers "$dev_speakers" \
-  --min-speech "$min_speech" --seed "$seed" --nj "$nj" --cmd "$cmd" --force "$force" "$flac" "$data"
+  --test-speakers "$test_speakers" --min-speech "$min_speech" --seed "$seed" --nj "$nj" --cmd "$cmd" --force "$force" "$flac" "$data"

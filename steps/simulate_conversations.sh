@@ -2,7 +2,7 @@
 # Simulate conversations of a data folder: virtual cuts and reference RTTM of every part, checked.
 set -euo pipefail
 
-num_speakers=1,2,3,4
+num_speakers=
 mixtures="train=3000 dev=200 test=300"
 conf=
 noise=
@@ -11,7 +11,7 @@ nj=1
 cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/simulate_conversations.sh [options] <data folder> <mixture folder>
-  --num-speakers N,N,...    numbers of speakers, by turns
+  --num-speakers N,N,...    numbers of speakers, by turns; else those of --conf, or 1,2,3,4
   --mixtures 'PART=N ...'   conversations per part
   --conf FILE               YAML: turns, pauses, overlaps, levels
                             (see 'ume simulate-conversations --help')
@@ -26,7 +26,9 @@ data=$1 mix=$2
 options=() inputs=()
 if [[ -n $conf ]]; then
   [[ -f $conf ]] || die "there is no file $conf; check --conf"
-  ! grep -q 'noise:' "$conf" || die "$conf names noise; give its manifest by --noise"
+  for name in noise mixtures seed; do
+    ! grep -Eq "^[[:space:]]*${name}[[:space:]]*:" "$conf" || die "$conf names $name; give it by --$name"
+  done
   options+=(--config "$conf")
   inputs+=("$conf")
 fi
@@ -34,6 +36,7 @@ if [[ -n $noise ]]; then
   options+=(--noise "$noise")
   inputs+=("$noise")
 fi
+[[ -z $num_speakers ]] || options+=(--num-speakers "$num_speakers")
 read -ra launcher <<<"$cmd"
 
 folder=$(dirname "$mix") name=$(basename "$mix")
@@ -42,7 +45,7 @@ ume stage --dir "$folder" --name "simulate-$name" --force "$force" \
   --input "$data/about.json" "$data"/*.jsonl.gz "${inputs[@]}" --output "$mix/about.json" -- \
   "${launcher[@]}" --num-threads "$nj" "$folder/log/simulate-$name.log" \
   ume simulate-conversations "${options[@]}" --data "$data" --output "$mix" \
-  --num-speakers "$num_speakers" --mixtures "$mixtures" --seed "$seed" --num-jobs "$nj"
+  --mixtures "$mixtures" --seed "$seed" --num-jobs "$nj"
 ume stage --dir "$folder" --name "validate-$name" --force "$force" \
   --input "$mix/about.json" "$mix"/*.jsonl.gz -- \
   ume validate --cuts "$mix"

@@ -99,6 +99,24 @@ def test_an_input_that_is_gone_counts() -> None:
     assert runs() == 2
 
 
+def test_what_links_lead_to_counts_and_names_may_be_any_bytes() -> None:
+    for folder in ("real", "other", "audio"):
+        Path(folder).mkdir()
+    Path("real/a.flac").write_text("1")
+    Path("audio/sub").symlink_to("../real")
+    Path("audio/round").symlink_to("../audio")
+    Path("audio/nowhere").symlink_to("gone")
+    Path(os.fsdecode(b"audio/gr\xf6sse")).touch()
+    for option in ("--audio", "--input"):
+        before = runs() if Path("out").exists() else 0
+        for _ in range(2):
+            assert stage(option, "audio", command=[*APPEND, "out"]) == 0
+        assert runs() == before + 1
+        Path("real/a.flac").write_text(f"longer {option}")
+        stage(option, "audio", command=[*APPEND, "out"])
+        assert runs() == before + 2
+
+
 def test_content_of_inputs_counts_and_not_their_time() -> None:
     Path("in").write_text("1")
     stage("--input", "in", command=[*APPEND, "out"])

@@ -181,7 +181,13 @@ def files_below(path: Path) -> Iterator[Tuple[str, Path]]:
     if not path.is_dir():
         yield "", path
         return
-    for folder, folders, names in os.walk(path):
+    seen = set()  # links may lead round in a circle
+    for folder, folders, names in os.walk(path, followlinks=True):
+        place = os.stat(folder)
+        if (place.st_dev, place.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((place.st_dev, place.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith(PART))
         for name in sorted(names):
             file = Path(folder) / name
@@ -193,10 +199,11 @@ def content_hash(path: Path) -> str:
     digest = hashlib.sha256()
     for name, file in files_below(path):
         inner = hashlib.sha256()
-        with open(file, "rb") as stream:
-            while block := stream.read(1 << 20):
-                inner.update(block)
-        digest.update(f"{name}\0{inner.hexdigest()}\n".encode())
+        if file.exists():  # a link may lead nowhere
+            with open(file, "rb") as stream:
+                while block := stream.read(1 << 20):
+                    inner.update(block)
+        digest.update(f"{name}\0{inner.hexdigest()}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -204,8 +211,9 @@ def listing_hash(path: Path) -> str:
     """SHA-256 of the names, sizes and modification times of the files at ``path``."""
     digest = hashlib.sha256()
     for name, file in files_below(path):
-        state = file.stat()
-        digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+        state = file.stat() if file.exists() else file.lstat()
+        text = f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n"
+        digest.update(text.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -20,6 +20,11 @@ gives() {
   ! compgen -G "$separated/meta.json" >/dev/null || compgen -G "$separated/$2/*" >/dev/null
 }
 
+# has_foundation EXP: whether a foundation model's decoder speaks.
+has_foundation() {
+  grep -q "foundation_decoder: true" "$1/model.yaml"
+}
+
 # without_k2: the methods of decoding that this environment lacks, for want of k2.
 without_k2() {
   python -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('k2') is None)" ||

@@ -141,7 +141,9 @@ own=$data/metadata_own_libri${num_speakers}mix
 if ((stage <= 1 && stop_stage >= 1)); then
   log "stage 1: metadata"
   if [[ $metadata == own ]]; then
-    local/create_librimix_metadata.sh --wham "$wham" --num-speakers "$num_speakers" \
+    subsets=${parts/#train/train-clean} subsets=${subsets// train/ train-clean}
+    subsets=${subsets/dev/dev-clean} subsets=${subsets/test/test-clean}
+    local/create_librimix_metadata.sh --wham "$wham" --num-speakers "$num_speakers" --subsets "$subsets" \
       --num-mixtures "$num_mixtures" --nj "$nj" --force "$force" "$librispeech" "$own"
   elif [[ -z $metadata ]]; then
     local/fetch_librimix_metadata.sh --force "$force" "$data/LibriMix"
@@ -193,8 +195,11 @@ fi
 # Test sets: LibriMix's own, and of the others those of no more speakers than the model has streams.
 declare -A cuts_of
 manifests=() sets=() word_sets=()
+others=()
+[[ -z $librispeechmix ]] || others+=("$data/librispeechmix")
+[[ -z $sparselibrimix ]] || others+=("$data/sparselibrimix")
 for manifest in "$mix"/cuts_test_{max,min}.jsonl.gz \
-  "$data"/{librispeechmix,sparselibrimix}/cuts_*-[1-"$streams"]mix*_part.jsonl.gz; do
+  "${others[@]/%//cuts_*-[1-"$streams"]mix*_part.jsonl.gz}"; do
   [[ -f $manifest ]] || continue
   set=$(set_of "$manifest")
   manifests+=("$manifest")
@@ -217,7 +222,7 @@ if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
   no_k2=$(without_k2)
   [[ -z $no_k2 ]] || log "this environment has no k2: decoding without $no_k2"
   lacking=" attention "
-  [[ ! -d $exp/foundation ]] || lacking=" attention-decoder ctc-attention "
+  ! has_foundation "$exp" || lacking=" attention-decoder ctc-attention "
   gives "$exp" states || lacking=" attention-decoder ctc-attention attention "
   lacking+="$no_k2 "
   used=() chosen=()
@@ -265,7 +270,7 @@ fi
 
 if ((stage <= 9 && stop_stage >= 9)); then
   log "stage 9: plots and $exp/RESULTS.md"
-  steps/report.sh --sets "${sets[*]}" --cuts "$mix/cuts_test_max.jsonl.gz" \
+  steps/report.sh --sets "${sets[*]}" --cuts "${manifests[0]}" \
     --title "${title:-UME on $corpus, $(basename "$conf" .yaml)}" \
     --publish "$publish" --force "$force" "$exp"
 fi

@@ -158,7 +158,7 @@ if ((stage <= 6 && stop_stage >= 6)) && gives "$exp" ctc; then
   [[ -z $no_k2 ]] || by_ctc=ctc-greedy-search
   by_decoder=ctc-attention
   tuned=("1best")
-  if [[ -d $exp/foundation ]]; then
+  if has_foundation "$exp"; then
     by_decoder=attention
     tuned+=(attention)
   fi
@@ -204,7 +204,7 @@ fi
 
 if ((stage <= 9 && stop_stage >= 9)); then
   log "stage 9: plots and $exp/RESULTS.md"
-  steps/report.sh --sets "${sets[*]}" --cuts "$mix/cuts_test_max.jsonl.gz" \
+  steps/report.sh --sets "${sets[*]}" --cuts "${manifests[0]}" \
     --title "${title:-UME on $corpus speech, $num_speakers speakers, $encoder}" \
     --publish "$publish" --force "$force" "$exp"
 fi

@@ -114,11 +114,11 @@ lang=$data/lang_$token_type
 # prepare TEXTS: the data folder of the corpus, with the words in TEXTS.
 prepare() {
   local options=(--texts "$1" --speakers "$speakers" --dev-speakers "$dev_speakers"
-    --min-speech "$min_speech" --seed "$seed" --nj "$nj" --force "$force")
+    --test-speakers "$test_speakers" --min-speech "$min_speech" --seed "$seed" --nj "$nj" --force "$force")
   if [[ -n $voxceleb2 ]]; then
     local/prepare_voxceleb2.sh "${options[@]}" --max-broken "$max_broken" "$voxceleb2" "$data/flac" "$corpus"
   else
-    local/prepare_speakers.sh "${options[@]}" --test-speakers "$test_speakers" "$flac" "$corpus"
+    local/prepare_speakers.sh "${options[@]}" "$flac" "$corpus"
   fi
 }
 

@@ -215,6 +215,7 @@ def test_joining_wants_all_jobs(voxceleb2_corpus: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words, code, error, message", [
     ("No space left on device", 1, OSError, "No space left on device"),
+    ("Disk quota exceeded", 1, OSError, "Disk quota exceeded"),
     ("", "$$", UmeError, "ffmpeg was killed by signal 9"),
 ])  # fmt: skip
 def test_what_is_no_fault_of_the_file(

@@ -70,6 +70,31 @@ def test_without_words_the_activity_is_aligned_alone() -> None:
     assert torch.equal(aligned.activity_logits, expected) and aligned.ctc_log_probs is None
 
 
+def test_nothing_beyond_a_clip_says_whose_its_words_are() -> None:
+    output, lens = example(2, seed=1)
+    expected = output.ctc_log_probs.clone()
+    for stream in range(2):  # whichever is said to go on speaking
+        output.ctc_log_probs = expected.clone()
+        output.ctc_log_probs[1, stream, output.frame_lens[1] :, 0] = -99.0
+        output.ctc_log_probs[1, 1 - stream, output.frame_lens[1] :, 0] = 0.0
+        beyond = output.ctc_log_probs.clone()
+        alone = align_heads(output, lens, FRAME_SHIFT, ["asr"])
+        assert torch.equal(alone.ctc_log_probs, beyond)
+    curves = []
+
+    def watch(sources, curve, *_):
+        curves.append(curve)
+        return torch.tensor([[0, 1], [0, 1]])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ume.inference.align.busy_order", watch)
+        for junk in (-99.0, 0.0):
+            output.ctc_log_probs = expected.clone()
+            output.ctc_log_probs[1, :, output.frame_lens[1] :, 0] = junk
+            align_heads(output, lens, FRAME_SHIFT, ["asr"])
+    assert torch.equal(*curves)
+
+
 def test_only_the_heads_that_are_named_are_reordered() -> None:
     output, lens = example(2, seed=0)
     activity, words = output.activity_logits.flip(2), output.ctc_log_probs.flip(1)

@@ -152,6 +152,18 @@ def test_errors_name_the_fix(tmp_path: Path) -> None:
         train_plda(flat, list("ab") * 10)
 
 
+def test_two_speakers_are_told_apart_in_one_dimension_and_others_widths_refused() -> None:
+    rng = np.random.default_rng(3)
+    names = list("ab") * 40
+    drawn = np.c_[[[3.0, 0, 0, 0, 0] if name == "a" else [-3.0, 0, 0, 0, 0] for name in names]]
+    model = train_plda(drawn + 0.3 * rng.normal(size=(80, 5)), names, 1)
+    found = model.project(drawn[:2])
+    scores = model.scores(found, found)
+    assert np.isfinite(scores).all() and scores[0, 0] > scores[0, 1]
+    with pytest.raises(UmeError, match="of width 5 and these have 4"):
+        model.project(drawn[:, :4])
+
+
 def test_the_model_of_spheres_scores_by_cosine() -> None:
     rng = np.random.default_rng(9)
     plda = cosine_plda(WIDTH, 0.6)

@@ -210,6 +210,16 @@ def test_what_is_missing_is_named(hyp: Path, tuned: str, tmp_path: Path) -> None
     assert not (hyp / "meta.json").exists()
 
 
+def test_answers_of_a_model_of_other_tasks_go(hyp: Path, tuned: str) -> None:
+    main(Config(str(hyp), tuned))
+    (hyp / "audio").mkdir()
+    (hyp / "audio" / "a_1.flac").touch()
+    for job, names in ((1, ["b"]), (2, ["a"])):
+        write_job(hyp, job, names, tasks=["asr"], model_sha256="2")
+    main(Config(str(hyp), tuned))
+    assert not any((hyp / name).exists() for name in ("audio", "hyp.rttm", "segments.json"))
+
+
 @pytest.mark.parametrize("kind", ["sources", "mixture"])
 def test_controls_have_no_activity(tmp_path: Path, tuned: str, kind: str) -> None:
     write_job(tmp_path, 1, ["a", "b"], input=kind, num_jobs=1, tasks=["asr"])

@@ -291,6 +291,22 @@ def test_a_model_without_slots_is_refused(conversations, model, tmp_path) -> Non
         stack.main(stack.Config(str(tmp_path), cuts, str(tmp_path / "hyp")))
 
 
+@pytest.mark.parametrize(
+    "window, frames", [((0.58, 2.08), (29, 104)), ((0.57, 2.07), (28, 104)), ((0.5, 0.5), (25, 26))]
+)
+def test_a_window_is_all_frames_that_it_touches(window, frames) -> None:
+    class Ear:
+        def embed(self, latents, weight):
+            own = [places[there] for places, there in zip(latents[..., 0], weight)]
+            return torch.tensor([[float(x.min()), float(x.max()) + 1, len(x)] for x in own])
+
+    latents = torch.arange(200.0)[:, None]
+    windows = np.array([window, (0.0, 3.0)])
+    found = embed_windows(Ear(), latents, windows)  # type: ignore[arg-type]
+    assert found[0].tolist() == [*frames, frames[1] - frames[0]]
+    assert found[1].tolist() == [0, 150, 150]
+
+
 def test_windows_are_embedded_from_latents_of_a_recording_of_any_length(model) -> None:
     echo = load_echo(model)
     audio = np.random.default_rng(0).standard_normal(16000 * 14).astype(np.float32)

@@ -6,6 +6,7 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 
 from tests.inference.conversations import conversation
 from tests.scoring.synthetic import annotation
+from ume.errors import UmeError
 from ume.inference import tune_clustering
 from ume.inference.clustering import STARTING_POINTS, Options
 from ume.inference.plda import cosine_plda
@@ -47,6 +48,11 @@ def test_what_is_chosen_is_the_best_of_all(recordings, monkeypatch) -> None:
     assert table[chosen] == errors
     assert errors.rate == min(found.rate for found in table.values()) < 0.05
     assert errors.total == sum(segment_der({}, talk.reference).total for talk in recordings)
+
+
+def test_there_must_be_speech_to_tune_on() -> None:
+    with pytest.raises(UmeError, match="nobody speaks in the recordings"):
+        tune([], cosine_plda(WIDTH, 0.4))
 
 
 def test_speakers_who_are_given_up_are_confused(recordings) -> None:

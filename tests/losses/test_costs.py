@@ -96,6 +96,15 @@ def test_a_silent_reference_has_no_separation_cost_and_no_bad_gradient():
     assert estimates.grad is not None and torch.isfinite(estimates.grad).all()
 
 
+def test_an_estimate_that_is_no_number_costs_no_number():
+    sources, mask = torch.randn(1, 2, 400), torch.ones(1, 400, dtype=torch.bool)
+    sources[:, 1] = 0
+    estimates = torch.full_like(sources, math.nan)
+    cost, exists = separation_cost(estimates, sources, sources.sum(dim=1), mask)
+    assert exists.tolist() == [[True, False]]
+    assert cost[0, 0].isnan().all() and (cost[0, 1] == 0).all()
+
+
 def test_a_perfect_estimate_is_capped_and_gives_no_gradient():
     sources = torch.randn(1, 1, 400, dtype=torch.double)
     mixture = sources[:, 0] + torch.randn(1, 400)

@@ -37,6 +37,16 @@ def test_brute_force_is_assignment(size: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("what", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_passed_on(size: int, what: float) -> None:
+    cost = random_cost(size, 0)
+    cost[1] = what
+    perm, value = best_permutation(cost)
+    assert torch.equal(perm.sort(dim=1).values, torch.arange(size).expand(3, size))
+    assert value.isfinite().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
 def test_any_leading_shape(size: int) -> None:
     cost = random_cost(size, seed=1, batch=6).view(2, 3, size, size)
     perm, value = best_permutation(cost)

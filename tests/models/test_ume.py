@@ -10,7 +10,7 @@ import torch
 from ume.dataset.batch import Example, MixtureBatch, collate
 from ume.errors import UmeError
 from ume.losses.attention import attention_loss
-from ume.models.files import from_dict, load_model, save_model
+from ume.models.files import from_dict, load_model, save_model, shapes, take_parts
 from ume.models.ume import FORMS, TASKS, UME, Guide, LossConfig, UMEConfig, UMEOutput
 from ume.nn.e_branchformer import EBranchformerSize
 from ume.nn.encoders import EncoderConfig
@@ -219,6 +219,26 @@ def test_a_model_that_is_missing_or_broken_is_one_line(tmp_path: Path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "part, option, change",
+    [
+        ("separation", "separation.blocks", {"separation": dict(blocks=1, repeats=3)}),
+        ("separation", "separation.mask", {"separation": dict(mask="relu")}),
+        ("asr", "asr.num_heads", {"asr": dict(num_heads=4)}),
+    ],
+)
+def test_weights_that_fit_and_mean_something_else_are_refused(part, option, change, tmp_path):
+    model, theirs = UME(small()), small()
+    for section, values in change.items():
+        for name, value in values.items():
+            setattr(getattr(theirs, section), name, value)
+    other = UME(theirs)
+    assert shapes(model.state_dict(), part) == shapes(other.state_dict(), part)
+    save_model(tmp_path, theirs, other.state_dict())
+    with pytest.raises(UmeError, match=f"does not fit this model: {option} is"):
+        take_parts(model, tmp_path, [part])
+
+
 def test_unknown_fields_of_a_config_are_named():
     with pytest.raises(UmeError, match="speakres"):
         from_dict(UMEConfig, {"speakres": 2})
@@ -231,7 +251,10 @@ def test_unknown_fields_of_a_config_are_named():
         ({"loss": LossConfig(0, 0, 0)}, "loss"),
         ({"separation": SeparationConfig(stride=150)}, "stride"),
         ({"separation": SeparationConfig(mask="linear")}, "mask"),
+        ({"separation": SeparationConfig(kernel=401)}, "must be even"),
+        ({"separation": SeparationConfig(kernel=160)}, "twice the stride"),
         ({"asr": RecogniserConfig("magic")}, "differentiate_by"),
+        ({"asr": RecogniserConfig(width=16, num_heads=3)}, "multiple of num_heads 3"),
         ({"separation": SeparationConfig(gated=True), "loss": LossConfig(tied=False)}, "tied"),
         ({"separation": SeparationConfig(gated=True), "loss": LossConfig(0.0)}, "opens the gates"),
     ],
@@ -341,6 +364,9 @@ def test_the_loss_of_true_sources_is_the_ctc_loss_of_each_alone():
         )
         losses.append(value / (len(target) * math.log(7)))
     torch.testing.assert_close(loss.total, torch.stack(losses).mean(), atol=1e-4, rtol=1e-4)
+    model.config.loss.normalised = False
+    plain = torch.stack([x * n * math.log(7) for x, n in zip(losses, (3, 2, 1))]).mean()
+    torch.testing.assert_close(model.source_loss(batch, tokens).total, plain, atol=1e-4, rtol=1e-4)
 
 
 def test_a_sidecar_needs_no_guide_and_no_other_head():

@@ -110,6 +110,12 @@ def test_another_encoder_is_named(
         load_owsm(folder)
 
 
+def test_heads_are_counted_though_no_shape_tells(folder: Path) -> None:
+    config = EncoderConfig("e-branchformer", e_branchformer=replace(SIZE, num_heads=4))
+    with pytest.raises(UmeError, match="with 2 attention heads, and the model has 4"):
+        initialise(build_encoder(config), folder)
+
+
 def test_what_is_no_checkpoint_is_named(folder: Path) -> None:
     new = build_encoder(EncoderConfig("e-branchformer", e_branchformer=replace(SIZE, gating=24)))
     with pytest.raises(UmeError, match="gating=20.*make the encoder's config agree"):

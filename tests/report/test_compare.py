@@ -103,6 +103,12 @@ def test_tables_are_published_as_a_section_and_say_how_each_model_was_made(tmp_p
     assert lines.index("- seed: 3") > where and str(tmp_path) not in published.read_text()
 
 
+def test_a_folder_may_have_an_equals_sign_in_its_name(tmp_path):
+    base, other = (scored(tmp_path / name, [2] * 60) for name in ("base", "lr=1e-3"))
+    lines = compare(base, other)
+    assert "| lr=1e-3 | 20.0 (+0.0 [0.0, 0.0]) |" in lines
+
+
 def test_each_system_gives_the_first_figure_that_it_has(tmp_path):
     base, other = (scored(tmp_path / name, [errors] * 60) for name, errors in (("a", 2), ("b", 4)))
     path = Path(other) / "test_max" / "ratios.json"

@@ -107,6 +107,14 @@ def test_separation(test_set: Material) -> None:
     assert find(scored(test_set), name="label agreement")["value"] == 0
 
 
+def test_controls_of_an_earlier_model_are_none(test_set: Material) -> None:
+    path = test_set.hyp / "sources" / "meta.json"
+    meta = json.loads(path.read_text())
+    path.write_text(json.dumps({**meta, "model_sha256": "of another"}))
+    rows = {metric["row"] for metric in scored(test_set)["metrics"] if metric["name"] == "cpWER"}
+    assert rows == {"separated", "mixture"}
+
+
 def test_words_of_a_method_that_is_gone_go(test_set: Material) -> None:
     scored(test_set)
     folder = test_set.hyp / "words"

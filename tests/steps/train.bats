@@ -47,6 +47,30 @@ setup() {
   [[ $status -eq 1 && $output == *"mix_clean, mix_both or mix_single, not 'mix_cleen'"* ]]
 }
 
+@test "librimix: own metadata of the subsets that are mixed, test sets that are asked for" {
+  run "$root/egs/librimix/run.sh" --stage 1 --stop-stage 1 --librispeech "$PWD" --metadata own --data d
+  [[ $status -eq 0 && $output == *"<--subsets><train-clean-100 dev-clean test-clean>"* ]]
+  run "$root/egs/librimix/run.sh" --stage 1 --stop-stage 1 --librispeech "$PWD" --metadata own --data d \
+    --train-set both
+  [[ $output == *"<--subsets><train-clean-100 train-clean-360 dev-clean test-clean>"* ]]
+  mkdir -p d/libri2mix_16k_mix_clean d/librispeechmix
+  touch d/libri2mix_16k_mix_clean/cuts_test_max.jsonl.gz d/librispeechmix/cuts_test-2mix_part.jsonl.gz
+  run "$root/egs/librimix/run.sh" --stage 8 --stop-stage 8 --librispeech none --data d --exp e
+  [[ $status -eq 0 && $output == *"cuts_test_max"* && $output != *"test-2mix"* ]]
+  run "$root/egs/librimix/run.sh" --stage 8 --stop-stage 8 --librispeech none --data d --exp e \
+    --librispeechmix none
+  [[ $status -eq 0 && $output == *"cuts_test_max"* && $output == *"test-2mix"* ]]
+}
+
+@test "conversations: the numbers of speakers are those of the option, or of the file" {
+  mkdir mix
+  run bash -c '. "$1/path.sh" && "$1/steps/simulate_conversations.sh" --conf conf.yaml data mix' x "$root"
+  [[ $status -eq 0 && $output != *"--num-speakers"* ]]
+  echo "seed : 3" >conf.yaml
+  run bash -c '. "$1/path.sh" && "$1/steps/simulate_conversations.sh" --conf conf.yaml data mix' x "$root"
+  [[ $status -eq 1 && $output == *"names seed; give it by --seed" ]]
+}
+
 @test "a script without path.sh says so" {
   run -127 env PATH=/usr/bin:/bin "$root/steps/train.sh" --conf conf.yaml mix lang exp
   [[ $output == *"train.sh: error: there is no command ume; source the recipe's path.sh first" ]]

@@ -48,6 +48,16 @@ SH
   [[ $status -eq 1 ]]
 }
 
+@test "whether a foundation model speaks is said by the model, not by what an earlier one left" {
+  mkdir -p exp/foundation
+  echo "  foundation_decoder: false" >exp/model.yaml
+  run bash script.sh has_foundation exp
+  [[ $status -eq 1 ]]
+  echo "  foundation_decoder: true" >exp/model.yaml
+  run bash script.sh has_foundation exp
+  [[ $status -eq 0 ]]
+}
+
 @test "without k2 its methods of decoding are left out" {
   mkdir bin
   printf '#!%s\nexit 1\n' "$BASH" >bin/python

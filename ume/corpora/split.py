@@ -66,6 +66,13 @@ def read_selection(path: str, part: str, item: object) -> Selection:
             "'- {subset: NAME, speakers: [ID, ...], text: true}', not " + repr(item)
         )
     speakers = item.get("speakers")
+    for name, value, kinds in (
+        ("speakers", speakers, list),
+        ("text", item.get("text"), bool),
+        ("max_duration", item.get("max_duration"), (int, float)),
+    ):
+        if value is not None and not isinstance(value, kinds):
+            raise UmeError(f"{path}: part {part}: {name} cannot be {value!r}")
     return Selection(
         subset=str(item["subset"]),
         speakers=None if speakers is None else frozenset(str(speaker) for speaker in speakers),

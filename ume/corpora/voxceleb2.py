@@ -119,7 +119,7 @@ def run_ffmpeg(sources: List[Path], targets: List[Path]) -> str:
     """Convert ``sources`` to mono FLAC of 16 bits and 16 kHz; return the first fault, if any.
 
     Raises:
-        OSError: the disk is full.
+        OSError: the disk, or the quota, is full.
         UmeError: ffmpeg was killed.
     """
     command = ["ffmpeg", "-nostdin", "-v", "error", "-xerror", "-y"]
@@ -130,8 +130,9 @@ def run_ffmpeg(sources: List[Path], targets: List[Path]) -> str:
         command += ["-ar", str(SAMPLING_RATE), "-sample_fmt", "s16", "-c:a", "flac", str(target)]
     done = subprocess.run(command, stderr=subprocess.PIPE, preexec_fn=die_with_parent)
     said = done.stderr.decode(errors="replace")
-    if os.strerror(errno.ENOSPC) in said:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(targets[0].parent.parent))
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        if os.strerror(number) in said:
+            raise OSError(number, os.strerror(number), str(targets[0].parent.parent))
     if done.returncode < 0:
         raise UmeError(f"ffmpeg was killed by signal {-done.returncode}; run {MADE_BY} again")
     if done.returncode > 0:

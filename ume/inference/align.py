@@ -57,6 +57,7 @@ def align_heads(
         output.activity_logits = permute(output.activity_logits, order, dim=2)
     if "asr" in heads and output.ctc_log_probs is not None:
         spoken = 1 - output.ctc_log_probs[..., 0].exp()  # (B, S, F): not blank
+        spoken = spoken * valid_frames(output.frame_lens, spoken.shape[2])[:, None]
         smooth = torch.nn.functional.avg_pool1d(spoken, 25, 1, 12)  # 0.5 s
         order = busy_order(output.sources, smooth, audio_lens, FRAME_SHIFT)
         output.ctc_log_probs = permute(output.ctc_log_probs, order, dim=1)

@@ -39,6 +39,11 @@ class Plda:
 
     def normalise(self, embeddings: np.ndarray) -> np.ndarray:
         """Embeddings (N, D) centred, projected, of length sqrt(E), centred again: (N, E)."""
+        if embeddings.shape[1] != len(self.centre):
+            raise UmeError(
+                f"PLDA is of embeddings of width {len(self.centre)} and these have "
+                f"{embeddings.shape[1]}; train it on the same model"
+            )
         return _scale((embeddings - self.centre) @ self.lda) - self.mean
 
     def project(self, embeddings: np.ndarray) -> np.ndarray:
@@ -144,7 +149,7 @@ def moments(stats: Statistics) -> Covariances:
     """Pooled covariance within speakers, and that of the speakers' means."""
     within = stats.scatter / (stats.counts.sum() - len(stats.counts))
     mean = stats.means.mean(axis=0)
-    return Covariances(mean, np.cov(stats.means.T, bias=True), within)
+    return Covariances(mean, np.atleast_2d(np.cov(stats.means.T, bias=True)), within)
 
 
 def two_covariances(stats: Statistics, iterations: int = ITERATIONS) -> Covariances:

@@ -6,7 +6,7 @@ The last step of inference: it joins what the jobs wrote and checks that nothing
 import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 from safetensors import safe_open
@@ -122,11 +122,21 @@ def drop_words(hyp: Path, meta: Dict[str, Any]) -> None:
         print(f"removed {hyp / 'words'}: they were of another model or other cuts")
 
 
+def drop_other_tasks(hyp: Path, tasks: Sequence[str]) -> None:
+    """Remove what a model of other ``tasks`` gave here before."""
+    if "separation" not in tasks:
+        shutil.rmtree(hyp / "audio", ignore_errors=True)
+    if "diarization" not in tasks:
+        for name in ("hyp.rttm", "segments.json"):
+            (hyp / name).unlink(missing_ok=True)
+
+
 def main(config: Config) -> None:
     """Write ``hyp.rttm``, ``segments.json`` (where there are posteriors) and ``meta.json``."""
     hyp = existing(config.hyp, "steps/infer.sh")
     meta = join_meta(hyp)
     drop_words(hyp, meta)
+    drop_other_tasks(hyp, meta["tasks"])
     if "diarization" in meta["tasks"]:
         rule = Rule.read(config.tuned)
         found, shift = read_posteriors(hyp)

@@ -61,7 +61,7 @@ def fitting_plda(embeddings: np.ndarray, speakers: List[str], width: int) -> Tup
     Where they are too few to estimate it, spheres of the mean cosine of two of one speaker.
     """
     total, counts = len(embeddings), Counter(speakers)
-    if len(counts) > 1 and total >= embeddings.shape[1] + len(counts):
+    if len(counts) > 2 and total >= embeddings.shape[1] + len(counts):
         width = min(width, len(counts) - 1, embeddings.shape[1])
         return train_plda(embeddings, speakers, width), f"PLDA of {width} dimensions"
     sums = np.stack([embeddings[np.equal(speakers, name)].sum(axis=0) for name in counts])  # (S, D)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ume.activity import SAMPLING_RATE, Segment, segments_to_frames
+from ume.errors import UmeError
 from ume.inference.clustering import STARTING_POINTS, Options, Scores, first_labels, refine
 from ume.inference.plda import Plda
 from ume.inference.vbx import Hmm
@@ -87,4 +88,7 @@ def segment_der(
 
 
 def _best(table: Dict[Options, DiarizationErrors]) -> Tuple[Options, DiarizationErrors]:
-    return min(table.items(), key=lambda item: item[1].rate)
+    best = min(table.items(), key=lambda item: item[1].rate)
+    if not best[1].total:
+        raise UmeError("nobody speaks in the recordings to tune on; give others")
+    return best

@@ -13,6 +13,7 @@ from ume.models.echo import Echo
 
 CHUNK = 300  # frames that the encoder hears at once, 6 s
 TOGETHER = 256  # windows in a batch
+ROUNDING = 1e-6  # frames: 0.58 s are 29 of them, and 28.999999999999996 by division
 DURATION, SHIFT = 1.5, 0.25  # seconds of the windows
 
 
@@ -35,11 +36,11 @@ def embed_windows(echo: Echo, latents: Tensor, windows: np.ndarray) -> np.ndarra
     """Embeddings (W, E) of ``windows`` (W, 2), in seconds, of a recording's ``latents`` (N, D)."""
     if not len(windows):
         return np.zeros((0, echo.config.embedding))
-    first = np.floor(windows[:, 0] / FRAME_SHIFT).astype(int)
-    size = max(int(np.ceil((windows[:, 1] - windows[:, 0]).max() / FRAME_SHIFT)), 1)
-    places = torch.from_numpy(first)[:, None] + torch.arange(size)  # (W, F)
-    stops = torch.from_numpy(np.ceil(windows[:, 1] / FRAME_SHIFT))[:, None]
-    weight = (places < stops) & (places < len(latents))
+    frames = windows / FRAME_SHIFT
+    first = np.floor(frames[:, 0] + ROUNDING).astype(int)
+    stops = np.maximum(np.ceil(frames[:, 1] - ROUNDING).astype(int), first + 1)
+    places = torch.from_numpy(first)[:, None] + torch.arange((stops - first).max())  # (W, F)
+    weight = (places < torch.from_numpy(stops)[:, None]) & (places < len(latents))
     places = places.clamp(max=len(latents) - 1)
     parts = zip(places.split(TOGETHER), weight.split(TOGETHER))
     return torch.cat([echo.embed(latents[own], w) for own, w in parts]).double().numpy()

@@ -55,7 +55,7 @@ def separation_cost(
     before = si_sdr(mixture[:, None].expand_as(sources), sources, mask[:, None])  # (B, S)
     improvement = pairs - (pairs - SI_SDR_CEILING).clamp(min=0)
     improvement = improvement - before.clamp(max=SI_SDR_CEILING)[..., None]  # of a source alone
-    return -torch.nan_to_num(improvement, nan=0.0) / SI_SDR_SCALE, exists
+    return -improvement.masked_fill(~exists[..., None], 0.0) / SI_SDR_SCALE, exists
 
 
 def ctc_cost(

@@ -14,8 +14,9 @@ def best_permutation(cost: Tensor) -> Tuple[Tensor, Tensor]:
     """The permutation of least total cost of each matrix in a batch.
 
     Args:
-        cost: ``(..., S, S)``, finite; ``cost[..., r, e]`` is the price of giving estimate ``e`` to
-            reference ``r``. Negate a score to maximise it.
+        cost: ``(..., S, S)``; ``cost[..., r, e]`` is the price of giving estimate ``e`` to
+            reference ``r``. Negate a score to maximise it. If it is not finite, any permutation
+            may come out.
 
     Returns:
         ``perm (..., S)`` int64, where ``perm[..., r]`` is the estimate given to reference ``r``,
@@ -64,6 +65,7 @@ def _assignment(cost: Tensor) -> Tensor:
     from scipy.optimize import linear_sum_assignment  # slow to import, and seldom needed
 
     size = cost.shape[-1]
-    matrices = cost.reshape(-1, size, size).cpu().numpy()
+    # what is not finite has no best permutation, but scipy would end the run
+    matrices = cost.reshape(-1, size, size).nan_to_num(0.0, 1e30, -1e30).cpu().numpy()
     perms = [linear_sum_assignment(matrix)[1].tolist() for matrix in matrices]
     return torch.tensor(perms, dtype=torch.int64, device=cost.device).view(cost.shape[:-1])

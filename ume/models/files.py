@@ -1,6 +1,7 @@
 """A model to hand on: ``model.safetensors`` and ``model.yaml`` in one folder."""
 
 from dataclasses import asdict, fields, is_dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence, Tuple, Type, TypeVar, Union
 
@@ -64,6 +65,17 @@ def load_weights(model: nn.Module, folder: PathLike) -> None:
         raise UmeError(f"{weights} does not fit its model.yaml ({first}); train again") from error
 
 
+UNSEEN = {
+    "encoder": ("encoder.kind", "encoder.whisper.num_heads", "encoder.e_branchformer.num_heads"),
+    "separation": tuple(
+        f"separation.{name}"
+        for name in ("blocks", "repeats", "mask", "filterbank", "sampling_rate")
+    ),
+    "asr": ("asr.num_heads",),
+}
+"""Options of a part that change what its weights compute, and that their shapes need not tell."""
+
+
 def take_parts(model: UME, folder: PathLike, parts: Sequence[str]) -> None:
     """Give ``parts`` of ``model`` (encoder, rwse, ...) the weights of the model in ``folder``.
 
@@ -73,8 +85,16 @@ def take_parts(model: UME, folder: PathLike, parts: Sequence[str]) -> None:
     known = [name for name, _ in model.named_children()]
     if not parts or set(parts) - set(known):
         raise UmeError(f"initialize_parts is {list(parts)}; name some of {', '.join(known)}")
-    state, theirs = model.state_dict(), load_model(folder).state_dict()
+    other = load_model(folder)
+    state, theirs = model.state_dict(), other.state_dict()
     wanted = set(parts)
+    for option in (option for part in parts for option in UNSEEN.get(part, ())):
+        ours, given = (attrgetter(option)(each.config) for each in (model, other))
+        if ours != given:
+            raise UmeError(
+                f"{folder} does not fit this model: {option} is {given} there and {ours} here; "
+                "make them agree, or leave its part out of initialize_parts"
+            )
     if "asr" in wanted:
         beside = ("sidecar", "conditioner")
         wanted |= {part for part in beside if shapes(state, part) == shapes(theirs, part)}

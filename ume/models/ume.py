@@ -460,8 +460,11 @@ class UME(nn.Module):
         heard = self.recognise(batch.sources[clips, speakers], lens)
         texts = [tokens[b][s] or [] for b, s in chosen]
         frames = num_frames(lens, FRAME_SAMPLES)
-        cost = TaskCost(*ctc_cost(heard.log_probs[:, None], frames, [[text] for text in texts]))
-        loss = joint_loss({"asr": cost}, {"asr": 1.0}, tied=False)
+        rows = [[text] for text in texts]
+        costs = {"asr": TaskCost(*ctc_cost(heard.log_probs[:, None], frames, rows))}
+        if not self.config.loss.normalised:
+            costs = as_they_are(costs, rows, self.config.vocab_size)
+        loss = joint_loss(costs, {"asr": 1.0}, tied=False)
         if self.asr.decoder is None:
             return loss
         return self.with_decoder(loss, heard.states, frames, self.spoken(batch, tokens, chosen))
@@ -472,7 +475,8 @@ def heads_heard(config: RecogniserConfig) -> Set[str]:
     if config.differentiate_by == "voices":
         return {"separation"}
     by = config.conditioning.by if config.differentiate_by == "conditioning" else []
-    return {{"activity": "diarization", "masks": "separation"}[name] for name in by}
+    heads = {"activity": "diarization", "masks": "separation"}
+    return {heads[name] for name in by if name in heads}  # Conditioner refuses other names
 
 
 def taught_cost(streams: EncoderOutput, taught: Tensor, exists: Tensor) -> TaskCost:

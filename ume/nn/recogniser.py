@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ume.nn.conditioning import ConditioningConfig
 from ume.nn.e_branchformer import EBranchformerLayer, EBranchformerSize
+from ume.nn.e_branchformer import check as check_size
 from ume.nn.lengths import valid_frames
 from ume.nn.linear import Linear
 from ume.nn.whisper import WhisperSize
@@ -72,6 +73,7 @@ class Stack(nn.Module):
             config.kernel,
             dropout=config.dropout,
         )
+        check_size(size)
         self.layers = nn.ModuleList(EBranchformerLayer(size) for _ in range(num_layers))
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Optional
 import torch
 from torch import Tensor, nn
 
+from ume.errors import UmeError
 from ume.nn.whisper import Attention, feed_forward
 
 BASE = 10000.0  # ratio of the longest period to the shortest
@@ -33,7 +34,8 @@ class RotaryLayer(nn.Module):
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
-        assert width % (2 * num_heads) == 0, (width, num_heads)
+        if width % (2 * num_heads):
+            raise UmeError(f"width {width} must be an even multiple of num_heads {num_heads}")
         self.attention_norm = nn.LayerNorm(width)
         self.attention = Attention(width, num_heads)
         self.feed_forward_norm = nn.LayerNorm(width)

@@ -6,6 +6,8 @@ from typing import List, NamedTuple, Optional
 import torch
 from torch import Tensor, distributed, nn
 
+from ume.errors import UmeError
+
 DECAY = 0.99
 DEAD = 0.03  # uses a batch, as a running mean, below which an entry is put elsewhere
 
@@ -111,7 +113,8 @@ class ProductQuantiser(nn.Module):
 
     def __init__(self, width: int, num_codebooks: int, size: int) -> None:
         super().__init__()
-        assert width % num_codebooks == 0, (width, num_codebooks)
+        if width % num_codebooks:
+            raise UmeError(f"factors.width {width} must be a multiple of codebooks {num_codebooks}")
         self.books = nn.ModuleList(
             Codebook(size, width // num_codebooks) for _ in range(num_codebooks)
         )

@@ -1,9 +1,9 @@
 """Weights of others, read without executing code, into our layers."""
 
 from pathlib import Path
-from typing import Dict, Tuple, Union
+from typing import Dict, Optional, Tuple, Union
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ume.errors import UmeError
 from ume.files import PathLike
@@ -37,7 +37,7 @@ def initialise(encoder: Encoder, source: PathLike = "auto") -> str:
     Raises:
         UmeError: unreadable weights, or weights of another size or kind of encoder.
     """
-    what, state, sha256 = read(encoder, source)
+    what, state, sha256, num_heads = read(encoder, source)
     expected = {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     if shapes != expected:
@@ -47,6 +47,8 @@ def initialise(encoder: Encoder, source: PathLike = "auto") -> str:
             f"{shapes.get(differing, 'missing')} there and {expected.get(differing, 'missing')} "
             "here); make the encoder's config agree"
         )
+    if num_heads is not None:
+        check_heads(encoder, num_heads, what)
     encoder.load_state_dict(state)
     return sha256
 
@@ -78,15 +80,26 @@ def read_decoder(decoder: AttentionDecoder, source: PathLike) -> Tuple[Path, Dic
     if isinstance(decoder, WhisperDecoder):
         whisper = load_whisper(source)
         path, state, sizes = whisper.path, whisper.decoder, str(whisper.size)
+        num_heads = whisper.size.num_heads
     else:
         path, size, state = load_owsm_decoder(source)
-        sizes = str(size)
+        sizes, num_heads = str(size), size.num_heads
     expected = {name: value.shape for name, value in decoder.state_dict().items()}
     if expected != {name: value.shape for name, value in state.items()}:
         raise UmeError(
             f"the decoder in {path} is not the model's; make the encoder's config agree: {sizes}"
         )
+    check_heads(decoder, num_heads, f"{path} has the decoder")
     return path, state
+
+
+def check_heads(ours: nn.Module, theirs: int, what: str) -> None:
+    """:class:`UmeError` where the attention heads differ in number, which no shape tells."""
+    own = next(part.num_heads for part in ours.modules() if hasattr(part, "num_heads"))
+    if own != theirs:
+        raise UmeError(
+            f"{what}, with {theirs} attention heads, and the model has {own}; make its config agree"
+        )
 
 
 def foundation_vocabulary(folder: PathLike) -> Vocabulary:
@@ -96,20 +109,23 @@ def foundation_vocabulary(folder: PathLike) -> Vocabulary:
     return load_owsm_vocabulary(Path(folder))
 
 
-def read(encoder: Encoder, source: PathLike) -> Tuple[str, Dict[str, Tensor], str]:
-    """What the weights for ``encoder`` are (for messages), the weights, and their file's hash."""
+def read(encoder: Encoder, source: PathLike) -> Tuple[str, Dict[str, Tensor], str, Optional[int]]:
+    """What the weights for ``encoder`` are (for messages), the weights, their file's hash, and the
+    number of attention heads, unless the encoder takes it from there itself.
+    """
     if isinstance(encoder, WhisperEncoder):
         whisper = load_whisper(source)
         size = whisper.size
         what = f"{whisper.path} has {size.encoder_layers} encoder layers of width {size.width}"
-        return what, whisper.encoder, whisper.sha256
+        return what, whisper.encoder, whisper.sha256, size.num_heads
     if isinstance(encoder, EBranchformerEncoder) and str(source) != "auto":
         owsm = load_owsm(source)
-        return f"{owsm.path} has an encoder of {owsm.size}", owsm.encoder, owsm.sha256
+        what = f"{owsm.path} has an encoder of {owsm.size}"
+        return what, owsm.encoder, owsm.sha256, owsm.size.num_heads
     if isinstance(encoder, SelfSupervisedEncoder):
         source = encoder.source if str(source) == "auto" else source
         state, sha256 = load_self_supervised(source)
-        return f"{source} is a self-supervised model", state, sha256
+        return f"{source} is a self-supervised model", state, sha256, None
     raise UmeError(
         f"no pretrained weights for {type(encoder).__name__} are known; "
         "give encoder_weights the path of an OWSM checkpoint (.pth), or use a Whisper encoder"

@@ -12,7 +12,7 @@ import numpy as np
 
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_text
-from ume.report.making import making
+from ume.report.making import making, named
 from ume.report.report import HEAD, publish
 from ume.scoring.bootstrap import CONFIDENCE, RESAMPLES, difference
 from ume.scoring.conventions import DIGITS, SUBSETS, column, label
@@ -46,7 +46,7 @@ class System:
     """The scores of one system on one set, its seeds pooled."""
 
     def __init__(self, given: str, name: str) -> None:
-        title, _, folders = given.rpartition("=")
+        title, folders = named(given)
         paths = [existing(Path(f) / name / "ratios.json", "steps/score.sh")
                  for f in folders.split(",")]  # fmt: skip
         self.title = title or Path(folders).name

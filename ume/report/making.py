@@ -9,6 +9,14 @@ from ume.environment import environment
 from ume.files import read_json
 
 
+def named(given: str) -> Tuple[str, str]:
+    """Name and folders of ``NAME=EXP,EXP``; no name where ``given`` is a folder itself."""
+    if Path(given).is_dir():
+        return "", given
+    title, _, folders = given.rpartition("=")
+    return title, folders
+
+
 def making(exp: Path, root: Optional[Path] = None) -> str:
     """A Markdown list of everything that the experiment folder says about its making.
 

@@ -16,6 +16,7 @@ import yaml
 from ume.errors import UmeError
 from ume.files import atomic_folder, existing, read_json, write_text
 from ume.report.curves import Curves, read_curves, smooth
+from ume.report.making import named
 from ume.report.style import colour, figure
 
 TASKS = ("diarization", "separation", "asr")
@@ -117,7 +118,7 @@ def main(config: Config) -> None:
     """Write both files at once."""
     runs: List[Run] = []
     for given in config.exps:
-        title, _, folders = given.rpartition("=")
+        title, folders = named(given)
         paths = [Path(folder) for folder in folders.split(",")]
         runs += [read_run(title or paths[0].name, path) for path in paths]
     if not any(run.ends for run in runs):

@@ -196,8 +196,9 @@ def _shards(config: Config) -> List[Shard]:
     folders = {"separated": hypothesis}
     for name in CONTROLS:
         path = hypothesis.path.parent / name
-        if path.exists():
-            folders[name] = Hypothesis.open(path, ids)
+        control = Hypothesis.open(path, ids) if path.exists() else None
+        if control and control.meta.get("model_sha256") == hypothesis.meta.get("model_sha256"):
+            folders[name] = control  # an earlier model's is none
     words = {} if _is_min(config) else {name: f.words() for name, f in folders.items()}
     speech = hypothesis.speech() if hypothesis.has("diarization") else {}
     tasks = [

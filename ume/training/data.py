@@ -152,7 +152,7 @@ class TrainingData(PlannedData):
         super().__init__(max(phase.stop for phase in phases), accumulate, num_workers)
         self.phases, self.seed = phases, seed
         self.crop_share = 0.0 if crop is None else crop_share
-        augmenter = None if augment is None else Augmenter(augment, seed)
+        augmenter = None if augment in (None, AugmentConfig()) else Augmenter(augment, seed)
         slowest = 1.0 if augmenter is None else augmenter.slowest
         for phase in phases:
             for kind in self.kinds(phase):

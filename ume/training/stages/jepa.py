@@ -16,6 +16,7 @@ from ume.losses.jepa import (
 )
 from ume.metrics.results import Average, Ratio
 from ume.models.echo import Echo
+from ume.nn.encoder import full_precision
 from ume.nn.lengths import valid_frames
 from ume.nn.norm import batch_norm, instance_norm
 from ume.nn.vit import Predictor, ViTEncoder
@@ -54,10 +55,11 @@ class JepaStage(Stage):
             taught = self.aids["teacher"](batch.audio, batch.audio_lens).layers[-1]
         normalise = {"batch": batch_norm, "clip": instance_norm}[self.config.targets]
         targets = normalise(taught.float(), valid)
-        return {
-            "prediction": prediction_loss(guesses.float(), targets, hidden),
-            "redundancy": redundancy(states[seen].float()),
-        }
+        with full_precision(batch.audio):
+            return {
+                "prediction": prediction_loss(guesses.float(), targets, hidden),
+                "redundancy": redundancy(states[seen].float()),
+            }
 
     def figures(self, given: Given) -> Dict[str, Ratio]:
         """See :class:`Stage`."""

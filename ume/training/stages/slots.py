@@ -60,7 +60,8 @@ class SlotsStage(Stage):
         slots = self.echo.route(latents, mask)
         exists = batch.activity.any(dim=1)  # (B, K)
         targets = self.taught(batch, exists)  # (B, K, F, D)
-        loss = slot_loss(slots, targets, batch.activity, self.echo.slots.null, exists, mask)
+        with full_precision(batch.audio):
+            loss = slot_loss(slots, targets, batch.activity, self.echo.slots.null, exists, mask)
         own = self.improvements(batch, exists, slots, loss.perm, mask)
         return Routed(
             {
@@ -100,9 +101,9 @@ class SlotsStage(Stage):
         audio, lens = batch.audio[heard], batch.audio_lens[heard]
         with full_precision(audio):
             voices = self.echo.voices(audio, lens, slots.latents[heard].float(), mask[heard])
-        voices = permute(voices, perm[heard])
-        samples = valid_frames(lens, audio.shape[1])
-        cost, audible = separation_cost(voices, batch.sources[heard], audio, samples)
+            voices = permute(voices, perm[heard])
+            samples = valid_frames(lens, audio.shape[1])
+            cost, audible = separation_cost(voices, batch.sources[heard], audio, samples)
         own = cost.diagonal(dim1=1, dim2=2)  # (B', K)
         return -own[(exists & several[:, None])[heard] & audible]
 

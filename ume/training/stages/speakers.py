@@ -10,6 +10,7 @@ from ume.activity import FRAME_SHIFT
 from ume.losses.arcface import ArcFace, margin_at
 from ume.metrics.results import Average, Ratio
 from ume.models.echo import Echo
+from ume.nn.encoder import full_precision
 from ume.training.stages.stage import Given, Stage, StageConfig
 
 LARGE_MARGIN = "margin"  # the kind of batches of fine-tuning
@@ -44,7 +45,8 @@ class SpeakersStage(Stage):
         embeddings = self.echo.embed(latents[clips], alone).float()
         if len(clips) == 0:  # windows in which nobody is alone for long enough
             return {"arcface": embeddings.sum() * 0.0, **self.kept(latents, given, mask)}
-        loss = self.aids["arcface"](embeddings, given.speakers[clips, speakers], margin)
+        with full_precision(given.batch.audio):
+            loss = self.aids["arcface"](embeddings, given.speakers[clips, speakers], margin)
         return {"arcface": loss, **self.kept(latents, given, mask)}
 
     def figures(self, given: Given) -> Dict[str, Ratio]:
