@@ -22,7 +22,7 @@ gives() {
 
 # has_foundation EXP: whether a foundation model's decoder speaks.
 has_foundation() {
-  grep -q "foundation_decoder: true" "$1/model.yaml"
+  grep -qs "foundation_decoder: true" "$1/model.yaml"
 }
 
 # without_k2: the methods of decoding that this environment lacks, for want of k2.
