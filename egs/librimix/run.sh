@@ -195,11 +195,13 @@ fi
 # Test sets: LibriMix's own, and of the others those of no more speakers than the model has streams.
 declare -A cuts_of
 manifests=() sets=() word_sets=()
-others=()
-[[ -z $librispeechmix ]] || others+=("$data/librispeechmix")
-[[ -z $sparselibrimix ]] || others+=("$data/sparselibrimix")
-for manifest in "$mix"/cuts_test_{max,min}.jsonl.gz \
-  "${others[@]/%//cuts_*-[1-"$streams"]mix*_part.jsonl.gz}"; do
+mixed="cuts_*-[1-$streams]mix*_part.jsonl.gz"
+candidates=("$mix"/cuts_test_{max,min}.jsonl.gz)
+# shellcheck disable=SC2206 # a pattern
+[[ -z $librispeechmix ]] || candidates+=("$data"/librispeechmix/$mixed)
+# shellcheck disable=SC2206 # a pattern
+[[ -z $sparselibrimix ]] || candidates+=("$data"/sparselibrimix/$mixed)
+for manifest in "${candidates[@]}"; do
   [[ -f $manifest ]] || continue
   set=$(set_of "$manifest")
   manifests+=("$manifest")
