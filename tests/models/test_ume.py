@@ -252,7 +252,7 @@ def test_unknown_fields_of_a_config_are_named():
         ({"separation": SeparationConfig(stride=150)}, "stride"),
         ({"separation": SeparationConfig(mask="linear")}, "mask"),
         ({"separation": SeparationConfig(kernel=401)}, "must be even"),
-        ({"separation": SeparationConfig(kernel=160)}, "twice the stride"),
+        ({"separation": SeparationConfig(kernel=160)}, "1.5 times the stride"),
         ({"asr": RecogniserConfig("magic")}, "differentiate_by"),
         ({"asr": RecogniserConfig(width=16, num_heads=3)}, "multiple of num_heads 3"),
         ({"separation": SeparationConfig(gated=True), "loss": LossConfig(tied=False)}, "tied"),

@@ -122,10 +122,10 @@ def check(config: SeparationConfig) -> None:
     frame = FRAME_SAMPLES * config.sampling_rate // SAMPLING_RATE
     if frame % config.stride:
         raise UmeError(f"separation.stride is {config.stride}; it must divide {frame} (20 ms)")
-    if config.filterbank == "stft" and (config.kernel % 2 or config.kernel < 2 * config.stride):
+    if config.filterbank == "stft" and (config.kernel % 2 or config.kernel < 1.5 * config.stride):
         raise UmeError(
-            f"separation.kernel is {config.kernel}; of the STFT it must be even, and twice the "
-            f"stride ({config.stride}) at least"
+            f"separation.kernel is {config.kernel}; of the STFT it must be even, and 1.5 times "
+            f"the stride ({config.stride}) at least"
         )
     choices = {"filterbank": ("stft", "free"), "mask": ("sigmoid", "relu", "softmax")}
     for name, allowed in choices.items():
