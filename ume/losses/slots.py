@@ -46,8 +46,7 @@ def slot_loss(
     """
     goal = torch.where(exists[..., None, None], targets, null)  # (B, K, F, D)
     weight = (mask / mask.sum(dim=1, keepdim=True)).to(targets.dtype)  # (B, F)
-    apart = (goal[:, :, None] - slots.latents.float()[:, None]).square().mean(dim=-1)
-    distance = torch.einsum("brkf,bf->brk", apart, weight)  # rows are references
+    distance = squared_distance(goal, slots.latents.float(), weight)  # rows are references
     distance = distance / variance(targets[exists], mask.repeat_interleave(exists.sum(dim=1), 0))
     there = exists.to(targets.dtype)
     existence = binary_cross_entropy_with_logits(
@@ -65,6 +64,19 @@ def slot_loss(
         when.mean(),
         perm,
     )
+
+
+def squared_distance(goal: Tensor, found: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared distance (B, R, K) of ``goal`` (B, R, F, D) from ``found`` (B, K, F, D).
+
+    Frames count by ``weight`` (B, F), whose sum is 1. By products, for pairs of all frames and
+    dimensions are many.
+    """
+    weight = weight[:, None, :, None] / goal.shape[3]
+    heavy = goal * weight
+    own = (heavy * goal).sum(dim=(2, 3))[:, :, None]
+    others = (found.square() * weight).sum(dim=(2, 3))[:, None]
+    return own + others - 2 * heavy.flatten(2) @ found.flatten(2).transpose(1, 2)
 
 
 def variance(states: Tensor, mask: Tensor) -> Tensor:

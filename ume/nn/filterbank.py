@@ -122,12 +122,11 @@ def overlap_add(frames: Tensor, stride: int) -> Tensor:
     """
     pieces = -(-frames.shape[2] // stride)
     padded = nn.functional.pad(frames, (0, pieces * stride - frames.shape[2]))
-    split = padded.unflatten(2, (pieces, stride))  # (N, F, pieces, stride)
-    shifted = [
-        nn.functional.pad(split[:, :, piece], (0, 0, piece, pieces - 1 - piece))
-        for piece in range(pieces)
-    ]
-    return torch.stack(shifted).sum(dim=0).flatten(1)
+    split = padded.unflatten(2, (pieces, stride)).unbind(dim=2)  # each (N, F, stride)
+    total = nn.functional.pad(split[0], (0, 0, 0, pieces - 1))
+    for late, piece in enumerate(split[1:], start=1):
+        total = total + nn.functional.pad(piece, (0, 0, late, pieces - 1 - late))
+    return total.flatten(1)
 
 
 def magnitude(spectrum: Tensor) -> Tensor:
