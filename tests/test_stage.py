@@ -117,6 +117,14 @@ def test_what_links_lead_to_counts_and_names_may_be_any_bytes() -> None:
         assert runs() == before + 2
 
 
+def test_what_git_keeps_for_itself_does_not_count() -> None:
+    Path("checkout", ".git").mkdir(parents=True)
+    Path("checkout", "table.csv").write_text("a")
+    before = content_hash(Path("checkout")), listing_hash(Path("checkout"))
+    Path("checkout", ".git", "FETCH_HEAD").write_text("fetched")
+    assert (content_hash(Path("checkout")), listing_hash(Path("checkout"))) == before
+
+
 def test_content_of_inputs_counts_and_not_their_time() -> None:
     Path("in").write_text("1")
     stage("--input", "in", command=[*APPEND, "out"])

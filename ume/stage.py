@@ -176,7 +176,7 @@ def why(record_path: Path, wanted: Dict[str, Any], outputs: List[str]) -> str:
 def files_below(path: Path) -> Iterator[Tuple[str, Path]]:
     """(relative name, path) of every file of a folder, sorted, or of a file itself.
 
-    What a killed run had begun to write does not count.
+    What a killed run had begun to write does not count, nor what git keeps for itself.
     """
     if not path.is_dir():
         yield "", path
@@ -188,7 +188,9 @@ def files_below(path: Path) -> Iterator[Tuple[str, Path]]:
             folders.clear()
             continue
         seen.add((place.st_dev, place.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith(PART))
+        folders[:] = sorted(
+            name for name in folders if name != ".git" and not name.startswith(PART)
+        )
         for name in sorted(names):
             file = Path(folder) / name
             yield str(file.relative_to(path)), file

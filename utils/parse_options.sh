@@ -65,3 +65,6 @@ done
 for ((_i = 0; _i < ${#_given[@]}; _i += 2)); do
   _set_option "${_given[_i]#--}" "${_given[_i + 1]}" ""
 done
+
+# Recipes change folders; a path of the environment is relative to where they were started.
+[[ -z ${UME_WHISPER-} ]] || UME_WHISPER=$(realpath -m -- "$UME_WHISPER")

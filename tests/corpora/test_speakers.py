@@ -103,9 +103,11 @@ def test_a_folder_without_subsets(corpus: Path, tmp_path: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(path)
     shutil.copy(corpus / "SPEAKERS.TXT", tree)
-    data = prepare(tree, tmp_path / "data", min_speech=1.0)
+    texts = tmp_path / "text"
+    texts.write_text("".join(f"{s}-session_1-0000 WORDS\n" for s in range(101, 113)))
+    data = prepare(tree, tmp_path / "data", min_speech=1.0, texts=str(texts))
     found = supervisions(data, "train")
-    assert found[0].id == f"{found[0].speaker}-session 1-0000"
+    assert found[0].id == f"{found[0].speaker}-session_1-0000" and found[0].text == "WORDS"
     assert found[0].custom["session"] == "session 1"
 
 
@@ -142,6 +144,14 @@ def test_bad_options(corpus: Path, tmp_path: Path, options: dict, message: str) 
     with pytest.raises(UmeError, match=message):
         prepare(corpus, tmp_path / "data", **options)
     assert not (tmp_path / "data").exists()
+
+
+def test_two_files_of_one_name_are_both_named(copy: Path, tmp_path: Path) -> None:
+    first = sorted(copy.glob("dev-clean/101/7/*.flac"))[0]
+    (copy / "other/101/7").mkdir(parents=True)
+    again = Path(shutil.copy(first, copy / "other/101/7"))
+    with pytest.raises(UmeError, match=rf"{again} and {first} are both called {first.stem}"):
+        prepare(copy, tmp_path / "data")
 
 
 def test_speech_of_other_files(copy: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from ume.decoding.tune import SHARES
 from ume.decoding.tune import Config as TuneConfig
 from ume.decoding.tune import main as tune
 from ume.errors import UmeError
+from ume.files import write_json
 from ume.inference.infer import Config as InferConfig
 from ume.inference.infer import main as infer
 from ume.mixing.simulate import Config as SimulateConfig
@@ -126,6 +127,11 @@ def test_its_weights_may_go_back_towards_those_it_began_from(
         alone = FoundationDecoder(replace(options, pretrained_share=share))(streams)
         assert list(alone.values()) == expected
     assert any(texts[0] != texts[2] for texts in at_shares.values())
+    record = json.loads((exp / "train.json").read_text())
+    write_json(exp / "train.json", {**record, "encoder_weights_sha256": "another"})
+    FoundationDecoder(options, [0.0])
+    with pytest.raises(UmeError, match="is not what .*exp was trained from"):
+        FoundationDecoder(options, [0.0, 0.5])
 
 
 def test_the_share_of_its_first_weights_is_chosen_on_dev(trained: Config, tmp_path: Path) -> None:

@@ -104,6 +104,14 @@ fails_with() {
   [[ $status -eq 0 && $output == "usage: script.sh" ]]
 }
 
+@test "a path of the environment is of where the script was started" {
+  printf 'set -u\n. "%s"\ncd /; echo "${UME_WHISPER-none}"\n' "$utils/parse_options.sh" >w.sh
+  UME_WHISPER=a/b run bash w.sh
+  [[ $output == "$PWD/a/b" ]]
+  run bash w.sh
+  [[ $output == none ]]
+}
+
 @test "log gives time, file, line and function" {
   printf '. "%s"\n\nlog "a  b" %%s\n' "$utils/log.sh" >l.sh
   run bash l.sh

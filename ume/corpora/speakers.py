@@ -33,7 +33,8 @@ class Config:
     or drawn too."""
     texts: Optional[str] = None
     """What is said, as far as it is known: Kaldi's `text`, lines `<utterance> WORD WORD`, such as
-    `ume pseudo-label` writes; utterances are named <speaker>-<session>-<file>."""
+    `ume pseudo-label` writes; utterances are named <speaker>-<session>-<file>, blanks in it as
+    underscores."""
     dev_speakers: int = 100
     """Speakers to draw for dev, as many women as men."""
     test_speakers: int = 100

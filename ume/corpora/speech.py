@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
 from ume.activity import detect_speech
 from ume.corpora.reading import read_header, read_samples
@@ -37,10 +37,12 @@ class File:
 
     @property
     def id(self) -> str:
-        """The file's name, with speaker and session in front unless they are in it."""
+        """The file's name, with speaker and session in front unless they are in it; blanks, which
+        no line of Kaldi's `text` could hold, as underscores.
+        """
         prefix = f"{self.speaker}-{self.session}-"
         stem = self.path.stem
-        return stem if stem.startswith(prefix) else prefix + stem
+        return "_".join((stem if stem.startswith(prefix) else prefix + stem).split())
 
 
 def main(config: Config) -> None:
@@ -58,9 +60,23 @@ def main(config: Config) -> None:
 
 
 def find_files(corpus: Path) -> List[File]:
-    """All ``<subset>/<speaker>/<session>/*.flac``, else ``<speaker>/<session>/*.flac``, sorted."""
+    """All ``<subset>/<speaker>/<session>/*.flac``, else ``<speaker>/<session>/*.flac``, sorted.
+
+    Raises:
+        UmeError: there are none, or two with one id.
+    """
     paths = sorted(corpus.glob("*/*/*/*.flac")) or sorted(corpus.glob("*/*/*.flac"))
     if not paths:
         raise UmeError(f"{corpus} holds no [<subset>/]<speaker>/<session>/*.flac; check the path")
     subsets = [path.relative_to(corpus).parts[:-3] for path in paths]
-    return [File(path, "".join(subset), *path.parts[-3:-1]) for path, subset in zip(paths, subsets)]
+    files = [
+        File(path, "".join(subset), *path.parts[-3:-1]) for path, subset in zip(paths, subsets)
+    ]
+    seen: Dict[str, Path] = {}
+    for file in files:
+        if file.id in seen:
+            raise UmeError(
+                f"{file.path} and {seen[file.id]} are both called {file.id}; rename or remove one"
+            )
+        seen[file.id] = file.path
+    return files

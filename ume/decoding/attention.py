@@ -17,7 +17,7 @@ from ume.decoding.lattice import Labels
 from ume.decoding.nbest import Draw, Scales
 from ume.decoding.shards import Shards
 from ume.errors import UmeError
-from ume.files import existing
+from ume.files import existing, read_json, sha256
 from ume.losses.attention import text_loss
 from ume.nn.whisper import WINDOW
 from ume.nn.whisper_decoder import MAX_NEW_TOKENS, MAX_TOKENS, AttentionDecoder, greedy_search
@@ -68,10 +68,7 @@ class FoundationDecoder:
         self.pretrained = self.trained
         if any(self.shares):
             assert config.model is not None
-            options = yaml.safe_load(
-                existing(Path(config.model) / "config.yaml", "ume train").read_text()
-            )
-            self.pretrained = read_decoder(self.decoder, options["encoder_weights"])[1]
+            self.pretrained = weights_before(self.decoder, Path(config.model))
 
     def __call__(self, streams: Dict[str, Tensor]) -> Dict[str, str]:
         return {name: texts[0] for name, texts in self.at_settings(streams).items()}
@@ -97,6 +94,19 @@ class FoundationDecoder:
             for name, text in zip(streams, texts, strict=True):
                 words[name].append(self.vocabulary.text(text))
         return words
+
+
+def weights_before(decoder: AttentionDecoder, model: Path) -> Dict[str, Tensor]:
+    """The pretrained weights that ``decoder`` of the experiment ``model`` began from."""
+    options = yaml.safe_load(existing(model / "config.yaml", "ume train").read_text())
+    path, state = read_decoder(decoder, options["encoder_weights"])
+    trained = read_json(existing(model / "train.json", "ume train"))
+    if sha256(path) != trained["encoder_weights_sha256"]:
+        raise UmeError(
+            f"{path} is not what {model} was trained from; put that file back, or decode with "
+            "--pretrained-share 0"
+        )
+    return state
 
 
 def token_decoder(config: Config) -> "tuple[AttentionDecoder, Shards]":

@@ -37,7 +37,8 @@ def import_transformers() -> Any:
 class SelfSupervisedEncoder(Encoder):
     """The Transformer's layers; the convolutions before them hear each clip alone.
 
-    Those of the base models are normalised over a clip's whole time, which padding would change.
+    Those of the base models are normalised over a clip's whole time, which padding would change;
+    whatever a clip is heard as a part of (``like``), these models hear it at their own level.
     Their frames lack context at a clip's end; here the last one is repeated. The models' own
     dropping of layers and masking of features is off.
     """
