@@ -12,6 +12,9 @@ import soundfile
 
 from ume.dataset.validate import Config, main
 from ume.errors import UmeError
+from ume.mixing.folder import sets_of
+from ume.mixing.simulate import Config as SimulateConfig
+from ume.mixing.simulate import main as simulate
 
 
 @pytest.fixture
@@ -91,3 +94,13 @@ def test_a_folder_without_manifests_is_named(tmp_path: Path) -> None:
         main(Config(str(tmp_path)))
     with pytest.raises(UmeError, match="the stage of mixtures makes it"):
         main(Config(str(tmp_path / "none")))
+
+
+def test_names_of_parts_may_have_underscores(data: Path, tmp_path: Path) -> None:
+    corpus, mixed = tmp_path / "data", tmp_path / "mix"
+    shutil.copytree(data, corpus)
+    for path in list(corpus.glob("*_test*")):
+        path.rename(path.with_name(path.name.replace("_test", "_test_other")))
+    simulate(SimulateConfig(str(corpus), str(mixed), 2, "test_other=2", "max min"))
+    assert sets_of(mixed) == [("test_other", "max"), ("test_other", "min")]
+    main(Config(str(mixed)))

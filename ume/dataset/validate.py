@@ -76,9 +76,11 @@ def utterance_cuts(path: Path) -> List[Cut]:
 
 def promised_texts(path: Path) -> Dict[str, str]:
     """Utterance -> text of the data folder behind a manifest; empty where words may be cut."""
-    kind, part, *mode = path.name.split(".")[0].split("_")
-    folder = path.parent
-    if kind == "cuts" and (folder / "about.json").exists() and mode != ["min"]:
+    kind, _, part = path.name.split(".")[0].partition("_")
+    folder, mode = path.parent, ""
+    if kind == "cuts":
+        part, _, mode = part.rpartition("_")
+    if kind == "cuts" and (folder / "about.json").exists() and mode != "min":
         about = read_json(folder / "about.json")
         if "data" not in about:  # recordings, of which no words are known
             return {}

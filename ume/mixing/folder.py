@@ -15,7 +15,8 @@ def sets_of(mixtures: PathLike) -> List[Tuple[str, str]]:
     """Part and mode of every manifest of cuts; :class:`UmeError` unless the folder is whole."""
     folder = existing(Path(mixtures) / "about.json", "local/prepare_librimix.sh").parent
     names = sorted(path.name.split(".")[0] for path in folder.glob("cuts_*.jsonl.gz"))
-    return [(part, mode) for _, part, mode in (name.split("_") for name in names)]
+    sets = [name[len("cuts_") :].rpartition("_") for name in names]
+    return [(part, mode) for part, _, mode in sets]
 
 
 def manifest(mixtures: PathLike, part: str, mode: str) -> Path:
