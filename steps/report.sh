@@ -24,9 +24,12 @@ for file in "$exp"/{metrics.jsonl,layer_weights.json,train.json} "$exp"/*/scores
 done
 [[ ${#inputs[@]} -gt 0 ]] || die "$exp has no scores and no training to report; run steps/score.sh"
 
-ume stage --dir "$exp" --name plot --force "$force" \
-  --input "${inputs[@]}" --output "$exp/plots" -- \
-  ume plot --exp "$exp" --set "${sets%% *}" --cuts "$cuts"
+# Scores alone leave nothing to draw.
+if [[ -n $cuts || -f $exp/metrics.jsonl || -f $exp/layer_weights.json ]]; then
+  ume stage --dir "$exp" --name plot --force "$force" \
+    --input "${inputs[@]}" --output "$exp/plots" -- \
+    ume plot --exp "$exp" --set "${sets%% *}" --cuts "$cuts"
+fi
 
 # Not a stage: it takes a second, and tells of all other stages.
 ume report --exp "$exp" --sets "$sets" --title "$title" --publish "$publish"

@@ -22,12 +22,11 @@ exp=$1 lang=$2 cuts=$3 hyp=$4
 read -ra launcher <<<"$cmd"
 same_tokens "$exp" "$lang"
 read -ra list <<<"$methods"
-options=(--hyp "$hyp" --cuts "$cuts" --lang "$lang" --out "$exp")
+options=(--hyp "$hyp" --cuts "$cuts" --lang "$lang" --out "$exp" --methods "[${methods// /,}]")
 inputs=("$hyp/ctc" "$lang" "$cuts")
 [[ ! -f $hyp/hyp.rttm ]] || inputs+=("$hyp/hyp.rttm")
 outputs=()
 for method in "${list[@]}"; do
-  options+=(--methods+ "$method")
   name=tuned_decoding
   [[ $method == 1best ]] || name+=_$method
   outputs+=("$exp/$name.json")

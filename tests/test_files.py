@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from ume.errors import UmeError
-from ume.files import atomic_folder, atomic_path, existing, read_json, write_json, write_text
+from ume.files import (
+    atomic_folder,
+    atomic_path,
+    existing,
+    read_json,
+    recorded,
+    write_json,
+    write_text,
+)
 from ume.stage import content_hash, listing_hash
 
 
@@ -87,6 +95,20 @@ def test_json_round_trip_and_damage(tmp_path: Path) -> None:
     path.write_text('{"a": ')
     with pytest.raises(UmeError, match="x.json is not valid JSON"):
         read_json(path)
+
+
+def test_paths_of_records_are_found_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tmp_path / "recipe" / "exp" / "a" / "config.yaml"
+    (tmp_path / "recipe" / "data").mkdir(parents=True)
+    record.parent.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert recorded("data", record) == tmp_path / "recipe" / "data"
+    assert recorded(tmp_path, record) == tmp_path
+    assert recorded("none", record) == Path("none")
+    (tmp_path / "data").mkdir()
+    assert recorded("data", record) == Path("data")  # where one is goes first
 
 
 def test_missing_file_names_what_makes_it(tmp_path: Path) -> None:

@@ -100,6 +100,16 @@ def existing(path: PathLike, made_by: str = "") -> Path:
     return path
 
 
+def recorded(path: PathLike, record: PathLike) -> Path:
+    """``path`` as the file ``record`` holds it, from wherever it is read.
+
+    Recipes work in their own folder, and their paths begin there: what is not below the working
+    directory is looked for below the folders above the record.
+    """
+    places = [Path(), *Path(record).resolve().parents]
+    return next((place / path for place in places if (place / path).exists()), Path(path))
+
+
 def sha256(path: PathLike) -> str:
     """Hash of a file's content, hexadecimal."""
     digest = hashlib.sha256()

@@ -251,8 +251,10 @@ fi
 if ((stage <= 7 && stop_stage >= 7)); then
   if [[ $cascade == true ]] && gives "$exp" audio; then
     log "stage 7: cascade, Whisper's own decoder on the separated voices"
+    inputs=(separated)
+    ! gives "$exp" ctc || inputs+=(sources mixture)
     for set in "${word_sets[@]}"; do
-      for input in separated sources mixture; do
+      for input in "${inputs[@]}"; do
         steps/cascade.sh --input "$input" --nj "$nj" --force "$force" \
           "$exp" "${cuts_of[$set]}" "$exp/$set/$input"
       done

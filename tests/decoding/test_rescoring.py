@@ -21,6 +21,7 @@ from ume.decoding.lattice import LatticeDecoder
 from ume.decoding.lexicon import read_table
 from ume.decoding.methods import make_decoder, spelling, word_symbols
 from ume.decoding.nbest import Nbest, Scales
+from ume.decoding.reference import stream_references
 from ume.decoding.rescoring import NbestRescorer, load_grammar
 from ume.errors import UmeError
 from ume.models.files import load_model, save_model
@@ -199,6 +200,23 @@ def test_the_oracle_knows_best(
     pairs = list(zip(errors(reference, oracle), errors(reference, best), strict=True))
     assert all(ours <= theirs for ours, theirs in pairs)
     assert sum(ours for ours, _ in pairs) < sum(theirs for _, theirs in pairs)
+
+
+def test_of_recordings_whose_texts_are_not_whole_the_oracle_knows_nothing(
+    real_lang: Path, recordings: Tuple[Path, Path], spoken: Dict[str, str]
+) -> None:
+    folder, cuts = recordings
+    run(folder, real_lang, "1best")
+    known = list(CutSet.from_file(cuts))
+    known[1].supervisions[0].text = None
+    CutSet.from_cuts(known).to_file(cuts)
+    config = Config(str(folder), str(real_lang), "nbest-oracle", cuts=str(cuts))
+    words = stream_references(config)
+    assert words["m1_1"] == words["m1_2"] == []
+    assert words["m0_1"] == spoken["m0_1"].split()
+    CutSet.from_cuts(known[1:]).to_file(cuts)
+    with pytest.raises(UmeError, match="has no m0; give the manifest of"):
+        stream_references(config)
 
 
 def small_model(lang: Path, folder: Path) -> UME:

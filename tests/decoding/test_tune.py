@@ -63,6 +63,7 @@ def test_the_penalty_that_brings_the_words_back(
     tuned = read_json(tuned_path(folder, method))
     rates = {float(penalty): rate for penalty, rate in tuned["cpwer"].items()}
     assert tuple(rates) == PENALTIES and tuned["method"] == method
+    assert tuned["recordings"] == len(read_cuts(cuts)) < config.recordings
     assert rates[tuned["blank_penalty"]] == min(rates.values()) < 5 < rates[0.0]
     assert search(config, method, 0.0)[Setting(0.0)].deletions > 0
 

@@ -8,6 +8,7 @@ import pytest
 
 from ume.errors import UmeError
 from ume.report.compare import Config, main
+from ume.report.making import named
 from ume.scoring.bootstrap import RESAMPLES, difference, interval
 
 NAMES = [f"mix{i}" for i in range(60)]
@@ -107,6 +108,10 @@ def test_a_folder_may_have_an_equals_sign_in_its_name(tmp_path):
     base, other = (scored(tmp_path / name, [2] * 60) for name in ("base", "lr=1e-3"))
     lines = compare(base, other)
     assert "| lr=1e-3 | 20.0 (+0.0 [0.0, 0.0]) |" in lines
+    assert named(f"a={other}") == ("a", other) and named(other) == ("", other)
+    assert named(f"lr=1={base},{other}") == ("lr=1", f"{base},{other}")
+    assert named(f"{base},{other}") == ("", f"{base},{other}")
+    assert named("a=none/x=1") == ("a", "none/x=1")  # there is no such folder: said by who reads it
 
 
 def test_each_system_gives_the_first_figure_that_it_has(tmp_path):

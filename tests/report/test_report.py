@@ -63,6 +63,9 @@ def test_publish_replaces_its_section_alone(exp: Path, tmp_path: Path) -> None:
     assert ume(["report", *options]) == 0
     assert published.read_text().count("- seed: 3\n") == 1
     assert published.read_text().count("- seed: 4\n") == 1
+    before = published.read_text()
+    assert ume(["report", *options, "--title", " Real speech "]) == 0  # the last one counts
+    assert published.read_text() == before
 
 
 titles = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)

@@ -269,12 +269,15 @@ def test_live_is_what_makes_most_windows_right() -> None:
 
 @pytest.fixture(scope="module")
 def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_echo(tmp_path_factory.mktemp("exp") / "echo", data, 2)
+
+
+def save_echo(folder: Path, data: Path, num_slots: int) -> Path:
     """An untrained Echo that says it has been through all stages, and its tokens."""
-    folder = tmp_path_factory.mktemp("exp") / "echo"
     prepare_lang(LangConfig([str(data / "text_train")], str(folder)))
     torch.manual_seed(0)
     encoder = EncoderConfig("vit", vit=ViTSize(num_layers=1, width=16, num_heads=2))
-    slots = SlotConfig(num_slots=2, width=16, num_layers=1, voice_layers=1, num_heads=2)
+    slots = SlotConfig(num_slots, width=16, num_layers=1, voice_layers=1, num_heads=2)
     vocab = Tokenizer(folder).vocab_size
     config = EchoConfig(encoder, vocab, 8, FactorConfig(8, 2, 4, 2), slots, list(STAGES))
     save_model(folder, config, Echo(config).state_dict())
@@ -321,6 +324,8 @@ def test_everything_is_measured_and_put_into_one_table(data, model, tmp_path) ->
     assert "| routing accuracy | % |" in text and "bits per second" in text
     assert (tmp_path / "plots" / "bits.png").exists()
     assert "## Plumbing" in (tmp_path / "published.md").read_text()
+    with pytest.raises(UmeError, match="has 2 speakers and the model answers for 1"):
+        main(Config(str(save_echo(tmp_path / "one", data, 1)), str(slots), str(data), str(mix)))
     (mix / "cuts_dev_part.jsonl.gz").unlink()  # what is live is chosen there
     with pytest.raises(UmeError, match="cuts_dev_part"):
         main(Config(str(model), str(slots), str(data), str(mix), "test", window=1.5))

@@ -113,6 +113,18 @@ def test_controls_of_an_earlier_model_are_none(test_set: Material) -> None:
     path.write_text(json.dumps({**meta, "model_sha256": "of another"}))
     rows = {metric["row"] for metric in scored(test_set)["metrics"] if metric["name"] == "cpWER"}
     assert rows == {"separated", "mixture"}
+    other = json.loads(path.read_text())
+    path.write_text(json.dumps({**other, "cuts_sha256": "of others"}))
+    for words in (path.parent / "words").iterdir():
+        words.unlink()
+    rows = {metric["row"] for metric in scored(test_set)["metrics"] if metric["name"] == "cpWER"}
+    assert rows == {"separated", "mixture"}
+
+
+def test_what_somebody_else_heard_in_a_folder_of_no_model_is_no_control(test_set: Material) -> None:
+    (test_set.hyp / "sources" / "meta.json").unlink()  # as Whisper leaves it
+    rows = {metric["row"] for metric in scored(test_set)["metrics"] if metric["name"] == "cpWER"}
+    assert rows == {"separated", "mixture"}
 
 
 def test_words_of_a_method_that_is_gone_go(test_set: Material) -> None:
@@ -198,6 +210,9 @@ def test_origin_of_the_reference(test_set: Material, counts: Any, origin: str) -
         (data / "corpus" / "about.json").write_text(json.dumps(about))
         (data / "about.json").write_text(json.dumps({"data": str(data / "corpus")}))
     assert scored(test_set)["protocol"]["reference"] == f"speech activity from {origin}"
+    if counts:  # paths of recipes begin in their folder
+        (data / "about.json").write_text(json.dumps({"data": f"{data.name}/corpus"}))
+        assert scored(test_set)["protocol"]["reference"] == f"speech activity from {origin}"
 
 
 def test_min_mode_has_no_words(tmp_path: Path) -> None:

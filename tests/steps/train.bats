@@ -1,16 +1,13 @@
 #!/usr/bin/env bats
-# What training is called with; an environment that prints its arguments stands in for ume.
+# What training is called with.
 # shellcheck disable=SC2016 # code for another shell
 
 bats_require_minimum_version 1.5.0
 
 setup() {
-  cd "$BATS_TEST_TMPDIR" || exit
+  load environment
+  stand_in
   root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)
-  mkdir -p env/bin
-  printf '#!%s\n[[ $1 != -c ]] || exit 0\nprintf "<%%s>" "$@"\n' "$BASH" >env/bin/python
-  chmod +x env/bin/python
-  export UME_ENV=$BATS_TEST_TMPDIR/env
   touch conf.yaml
 }
 

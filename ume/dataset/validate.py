@@ -14,7 +14,7 @@ from ume.activity import SAMPLING_RATE, Segment
 from ume.audio import load_audio
 from ume.dataset.mixtures import num_samples, read_cuts, tracks_of
 from ume.errors import UmeError
-from ume.files import existing, read_json
+from ume.files import existing, read_json, recorded
 from ume.mixing.cuts import talks_over_itself, utterances
 from ume.mixing.transforms import file_format
 
@@ -84,7 +84,7 @@ def promised_texts(path: Path) -> Dict[str, str]:
         about = read_json(folder / "about.json")
         if "data" not in about:  # recordings, of which no words are known
             return {}
-        folder = Path(about["data"])
+        folder = recorded(about["data"], folder / "about.json")
     elif kind == "cuts":
         return {}
     lines = existing(folder / f"text_{part}").read_text(encoding="utf-8").splitlines()

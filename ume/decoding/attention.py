@@ -17,7 +17,7 @@ from ume.decoding.lattice import Labels
 from ume.decoding.nbest import Draw, Scales
 from ume.decoding.shards import Shards
 from ume.errors import UmeError
-from ume.files import existing, read_json, sha256
+from ume.files import existing, read_json, recorded, sha256
 from ume.losses.attention import text_loss
 from ume.nn.whisper import WINDOW
 from ume.nn.whisper_decoder import MAX_NEW_TOKENS, MAX_TOKENS, AttentionDecoder, greedy_search
@@ -99,7 +99,8 @@ class FoundationDecoder:
 def weights_before(decoder: AttentionDecoder, model: Path) -> Dict[str, Tensor]:
     """The pretrained weights that ``decoder`` of the experiment ``model`` began from."""
     options = yaml.safe_load(existing(model / "config.yaml", "ume train").read_text())
-    path, state = read_decoder(decoder, options["encoder_weights"])
+    source = recorded(options["encoder_weights"], model / "config.yaml")
+    path, state = read_decoder(decoder, source)
     trained = read_json(existing(model / "train.json", "ume train"))
     if sha256(path) != trained["encoder_weights_sha256"]:
         raise UmeError(

@@ -35,7 +35,8 @@ def pair(references: Dict[str, str], streams: Dict[str, str]) -> CPErrorRate:
 def stream_references(config: Config) -> Dict[str, List[str]]:
     """The words of each stream: its speaker's as cpWER pairs the words of ``1best`` with speakers.
 
-    A stream that no speaker is left for has none.
+    A stream that no speaker is left for has none, nor have those of recordings whose texts are not
+    whole, which are not scored.
     """
     if not config.cuts:
         raise UmeError(f"--method {config.method} needs --cuts, the manifest of the set")
@@ -44,12 +45,14 @@ def stream_references(config: Config) -> Dict[str, List[str]]:
     heard: Texts = {}
     for segment in read_json(existing(path, "steps/decode.sh --method 1best")):
         heard.setdefault(segment["session_id"], {})[segment["speaker"]] = segment["words"]
-    lacking = heard.keys() - references.keys()
+    lacking = heard.keys() - {cut.id for cut in read_cuts(config.cuts)}
     if lacking:
-        raise UmeError(f"{config.cuts} has no texts of {min(lacking)}; give the manifest of {path}")
-    found = {}
-    for recording, streams in heard.items():
-        for speaker, stream in pair(references[recording], streams).assignment:
+        raise UmeError(f"{config.cuts} has no {min(lacking)}; give the manifest of {path}")
+    found: Dict[str, List[str]] = {
+        f"{recording}_{stream}": [] for recording, streams in heard.items() for stream in streams
+    }
+    for recording in heard.keys() & references.keys():
+        for speaker, stream in pair(references[recording], heard[recording]).assignment:
             if stream is not None:
                 text = references[recording].get(speaker, "")
                 found[f"{recording}_{stream}"] = text.split()

@@ -208,6 +208,7 @@ def main(config: Config) -> None:
     existing(config.hyp, "steps/infer.sh")
     if config.num_jobs < 1:
         raise UmeError("--num-jobs must be at least 1")
+    used = len(read_references(config.cuts, config.recordings))
     for method, table in search_all(config).items():
         setting, errors = min(table.items(), key=lambda item: item[1].error_rate)
         write_json(
@@ -221,7 +222,7 @@ def main(config: Config) -> None:
                     )
                     for each, e in table.items()
                 },
-                "recordings": config.recordings,
+                "recordings": used,
                 "cuts": config.cuts,
             },
         )

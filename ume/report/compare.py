@@ -11,9 +11,9 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import numpy as np
 
 from ume.errors import UmeError
-from ume.files import existing, read_json, write_text
+from ume.files import existing, read_json, recorded, write_text
 from ume.report.making import making, named
-from ume.report.report import HEAD, publish
+from ume.report.report import HEAD, one_line, publish
 from ume.scoring.bootstrap import CONFIDENCE, RESAMPLES, difference
 from ume.scoring.conventions import DIGITS, SUBSETS, column, label
 
@@ -49,7 +49,7 @@ class System:
         title, folders = named(given)
         paths = [existing(Path(f) / name / "ratios.json", "steps/score.sh")
                  for f in folders.split(",")]  # fmt: skip
-        self.title = title or Path(folders).name
+        self.title = title or Path(folders.split(",")[0]).name
         self.seeds = [read_json(path) for path in paths]
         self.first, self.path = self.seeds[0], paths[0]
         scored = [read_json(existing(path.with_name("scores.json"), "steps/score.sh"))
@@ -57,7 +57,7 @@ class System:
         self.made = [scores["hypothesis"] for scores in scored]
         self.protocols = [scores.get("protocol", {}) for scores in scored]
         self.labels = {column(metric): label(metric) for metric in scored[0].get("metrics", [])}
-        self.models = [Path(made["model"]) for made in self.made]
+        self.models = [recorded(made["model"], path) for made, path in zip(self.made, paths)]
         for path, other, protocol in zip(paths, self.seeds, self.protocols):
             self.check(path, other, protocol)
 
@@ -108,18 +108,19 @@ def main(config: Config) -> None:
     """Write or print a table for each set and subset."""
     if len(config.exps) < 2:
         raise UmeError("--exps: name at least two experiments")
+    title = one_line(config.title)
     names = config.sets.split()
     if not names:
         raise UmeError("--sets is empty; name sets such as 'test_max test_min'")
     sets = {name: [System(given, name) for given in config.exps] for name in names}
-    parts = [f"## {config.title}"]
+    parts = [f"## {title}"]
     parts += [compare(systems, name, config.figures.split()) for name, systems in sets.items()]
     parts += ["### How it was made", *trainings(sets[names[0]])]
     text = "\n\n".join(parts) + "\n"
     if config.out:
         write_text(config.out, f"{HEAD}\n{text}")
     print(f"{config.out}: {config.sets}" if config.out else text)
-    publish(config.publish, config.title, text)
+    publish(config.publish, title, text)
 
 
 def trainings(systems: List[System]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 from ume.errors import UmeError
 from ume.files import existing, read_json, write_text
 from ume.report.making import making, stage_records
-from ume.report.report import HEAD, publish
+from ume.report.report import HEAD, one_line, publish
 from ume.report.style import colour, figure
 from ume.scoring.bootstrap import difference
 
@@ -46,13 +46,13 @@ class Config:
 
 def main(config: Config) -> None:
     """Write ``RESULTS.md``, ``plots/bits.png``, and the published copy."""
-    exp = Path(config.exp)
+    exp, title = Path(config.exp), one_line(config.title)
     models = {name: by_name(path) for name, path in named(config.models).items()}
     if not models:
         raise UmeError("--models is empty; name some measures.json of ume measure-echo")
     if config.against is not None and config.against not in models:
         raise UmeError(f"--against {config.against}: --models has no such name")
-    parts = [f"## {config.title}", "In brackets: 95 % intervals; of differences they are paired."]
+    parts = [f"## {title}", "In brackets: 95 % intervals; of differences they are paired."]
     parts.append("### Before and after each stage")
     parts += [table(models, config.against), "Protocol:", protocols(models)]
     for what, both in named(config.pairs).items():
@@ -75,7 +75,7 @@ def main(config: Config) -> None:
     link = "\n### Plots\n\n![token error rate over bits per second](plots/bits.png)\n"
     write_text(exp / "RESULTS.md", f"{HEAD}\n{text}{link if picture else ''}")
     print(exp / "RESULTS.md")
-    publish(config.publish, config.title, text)
+    publish(config.publish, title, text)
 
 
 def named(pairs: List[str]) -> Dict[str, str]:

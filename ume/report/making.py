@@ -10,11 +10,14 @@ from ume.files import read_json
 
 
 def named(given: str) -> Tuple[str, str]:
-    """Name and folders of ``NAME=EXP,EXP``; no name where ``given`` is a folder itself."""
-    if Path(given).is_dir():
-        return "", given
-    title, _, folders = given.rpartition("=")
-    return title, folders
+    """Name and folders of ``NAME=EXP,EXP``; no name where ``given`` is folders alone.
+
+    Either may have ``=`` in it: the first one counts that leaves folders.
+    """
+    places = [-1, *(match.start() for match in re.finditer("=", given))]
+    splits = [(given[: max(place, 0)], given[place + 1 :]) for place in places]
+    whole = (split for split in splits if all(Path(f).is_dir() for f in split[1].split(",")))
+    return next(whole, splits[min(1, len(splits) - 1)])
 
 
 def making(exp: Path, root: Optional[Path] = None) -> str:

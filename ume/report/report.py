@@ -31,16 +31,15 @@ class Config:
 
 def main(config: Config) -> None:
     """Write ``RESULTS.md``, and the published copy."""
-    if "\n" in config.title or not config.title.strip():
-        raise UmeError(f"--title {config.title!r}: give one line of text")
+    title = one_line(config.title)
     exp = existing(config.exp, made_by="steps/train.sh").resolve()
     sets = config.sets.split()
     if not sets:
         raise UmeError("--sets is empty; name sets such as 'test_max test_min'")
-    text = section(exp, sets, config.title)
+    text = section(exp, sets, title)
     write_text(exp / "RESULTS.md", f"{HEAD}\n{text}{pictures(exp)}")
     print(f"{exp / 'RESULTS.md'}: {', '.join(sets)}")
-    publish(config.publish, config.title, text)
+    publish(config.publish, title, text)
 
 
 def section(exp: Path, sets: Iterable[str], title: str) -> str:
@@ -71,6 +70,13 @@ def pictures(exp: Path) -> str:
     """Links to the plots of ``ume plot``, relative to the experiment folder."""
     links = [f"![{p.stem}]({p.relative_to(exp)})" for p in sorted((exp / "plots").glob("*.png"))]
     return "\n### Plots\n\n" + "\n\n".join(links) + "\n" if links else ""
+
+
+def one_line(title: str) -> str:
+    """A title by which its section is found again; :class:`UmeError` unless it is one line."""
+    if "\n" in title or not title.strip():
+        raise UmeError(f"--title {title!r}: give one line of text")
+    return title.strip()
 
 
 def publish(file: str, title: str, text: str) -> None:

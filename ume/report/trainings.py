@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from ume.errors import UmeError
-from ume.files import atomic_folder, existing, read_json, write_text
+from ume.files import atomic_folder, existing, read_json, recorded, write_text
 from ume.report.curves import Curves, read_curves, smooth
 from ume.report.making import named
 from ume.report.style import colour, figure
@@ -106,7 +106,7 @@ def read_run(system: str, path: Path) -> Run:
     facts = read_json(existing(path / "train.json", "steps/train.sh"))
     options = yaml.safe_load(existing(path / "config.yaml", "steps/train.sh").read_text())
     curves = read_curves(existing(path / "metrics.jsonl", "steps/train.sh"))
-    about = Path(options["data"]) / "about.json"
+    about = recorded(options["data"], path / "config.yaml") / "about.json"
     all_speak = None
     if about.exists():
         dev = read_json(about)["parts"].get("dev", {})

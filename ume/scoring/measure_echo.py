@@ -3,10 +3,10 @@
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator, List, Optional
 
 import torch
-from lhotse.cut import MonoCut
+from lhotse.cut import Cut, MonoCut
 from tqdm import tqdm
 
 from ume.dataset.batch import MixtureBatch
@@ -19,6 +19,7 @@ from ume.mixing.folder import manifest
 from ume.models.files import load_echo
 from ume.scoring.measure_slots import Conversations, choose_existence, slot_measures
 from ume.scoring.measure_utterances import Utterances
+from ume.training.data import check_speakers
 
 BATCH = 8  # windows that are heard at once
 
@@ -57,6 +58,11 @@ def main(config: Config) -> None:
         torch.set_num_threads(config.num_threads)
     echo = load_echo(config.model)
     cuts = utterance_cuts(config.data, config.part)
+    number = echo.config.slots.num_slots
+    routes = config.mixtures is not None and "slots" in echo.config.stages
+    if routes:
+        for part in {"dev", config.part}:
+            check_speakers(mixtures_of(config, part), number)
     alignment = {} if config.alignment is None else read_json(existing(config.alignment))
     tokenizer = tokenizer_of(config.model)
     sessions = {cut.id: session_of(cut) for cut in cuts}
@@ -65,8 +71,7 @@ def main(config: Config) -> None:
     for batch in tqdm(batches, desc="utterances", mininterval=5):
         heard.add(batch)
     measures = heard.measures()
-    if config.mixtures is not None and "slots" in echo.config.stages:
-        number = echo.config.slots.num_slots
+    if routes:
         known = (windows(config, "dev", number, seed) for seed in range(config.seeds))
         threshold = choose_existence(echo, chain.from_iterable(known))
         seeds = []
@@ -90,13 +95,18 @@ def main(config: Config) -> None:
 
 def windows(config: Config, part: str, num_speakers: int, seed: int) -> Iterator[MixtureBatch]:
     """A window of every mixture of ``part``, where ``seed`` says."""
-    assert config.mixtures is not None
-    mixtures = read_cuts(manifest(config.mixtures, part, config.mode))
+    mixtures = mixtures_of(config, part)
     dataset = MixtureDataset(mixtures, config.window, seed)
     dataset.num_speakers = num_speakers
     indices = range(len(mixtures))
     order = [(0, list(indices[k : k + BATCH])) for k in indices[::BATCH]]
     yield from tqdm(load(dataset, order, 0), desc=f"windows of {part}", total=len(order))
+
+
+def mixtures_of(config: Config, part: str) -> List[Cut]:
+    """The mixtures of a part."""
+    assert config.mixtures is not None
+    return read_cuts(manifest(config.mixtures, part, config.mode))
 
 
 def session_of(cut: MonoCut) -> str:

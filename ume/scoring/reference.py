@@ -10,7 +10,7 @@ from lhotse.cut import Cut
 from ume.activity import merge_segments, segments_to_samples
 from ume.dataset.mixtures import num_samples
 from ume.errors import UmeError
-from ume.files import PathLike, read_json
+from ume.files import PathLike, read_json, recorded
 from ume.mixing.cuts import cut_activity, joined_text, talks_over_itself, utterances
 from ume.scoring.diarization import Speech
 
@@ -82,14 +82,16 @@ class Reference:
 
     @property
     def sexes(self) -> Optional[str]:
-        """``same-sex``, ``opposite-sex`` (not all of one sex), or ``None`` if one is unknown."""
-        if any(gender is None for gender in self.genders):
+        """``same-sex``, ``opposite-sex`` (not all of one sex), or ``None`` if one is unknown, or
+        there is one speaker.
+        """
+        if None in self.genders or len(self.genders) < 2:
             return None
         return "same-sex" if len(set(self.genders)) == 1 else "opposite-sex"
 
     @property
     def sex_pair(self) -> Optional[str]:
-        """Such as ``F-M``, or ``F-F-M`` of three; ``None`` if one is unknown."""
+        """Such as ``F-M``, or ``F-F-M`` of three; ``None`` like :attr:`sexes`."""
         if self.sexes is None:
             return None
         return "-".join(sorted(map(str, self.genders)))
@@ -123,8 +125,9 @@ def activity_origin(cuts: PathLike, part: str) -> str:
     them.
     """
     try:
-        mixtures = read_json(Path(cuts).parent / "about.json")
-        counts = read_json(Path(mixtures["data"]) / "about.json")["parts"][part]["activity"]
+        about = Path(cuts).parent / "about.json"
+        data = recorded(read_json(about)["data"], about)
+        counts = read_json(data / "about.json")["parts"][part]["activity"]
     except (UmeError, KeyError, TypeError):
         return "unknown origin"
     if len(counts) == 1:

@@ -7,7 +7,7 @@ from typing import Any, Dict, List
 from ume.corpora.text import NORMALISER
 from ume.dataset.mixtures import read_cuts
 from ume.errors import UmeError
-from ume.files import atomic_folder, write_json, write_text
+from ume.files import atomic_folder, read_json, write_json, write_text
 from ume.orphans import workers
 from ume.scoring import bootstrap
 from ume.scoring.bins import bins
@@ -196,9 +196,11 @@ def _shards(config: Config) -> List[Shard]:
     folders = {"separated": hypothesis}
     for name in CONTROLS:
         path = hypothesis.path.parent / name
-        control = Hypothesis.open(path, ids) if path.exists() else None
-        if control and control.meta.get("model_sha256") == hypothesis.meta.get("model_sha256"):
-            folders[name] = control  # an earlier model's is none
+        if not (path / "meta.json").exists():  # of a model that has no words
+            continue
+        made_by = read_json(path / "meta.json").get("model_sha256")
+        if made_by == hypothesis.meta.get("model_sha256"):  # an earlier model's is none
+            folders[name] = Hypothesis.open(path, ids)
     words = {} if _is_min(config) else {name: f.words() for name, f in folders.items()}
     speech = hypothesis.speech() if hypothesis.has("diarization") else {}
     tasks = [
