@@ -6,11 +6,11 @@ conf=
 overlay=
 train_parts=
 steps=
-seed=0
+seed=
 encoder_weights=
-num_speakers=2
+num_speakers=
 num_workers=
-num_threads=0
+num_threads=
 initialize_from=
 initialize_parts=encoder,rwse,asr
 torchrun=
@@ -21,11 +21,11 @@ help_message="usage: steps/train.sh [options] <mixture folder> <lang folder> <ex
   --overlay FILE,FILE       files whose options are put over those of --conf, one after the other
   --train-parts P,P         parts of the mixture folder to train on, instead of the config's
   --steps N                 updates, instead of the config's
-  --seed N                  seed of weights and batches
-  --encoder-weights W       'auto', a file or a folder; empty: from scratch
-  --num-speakers S          output streams
+  --seed N                  seed of weights and batches, instead of the config's
+  --encoder-weights W       'auto', a file or a folder, instead of the config's
+  --num-speakers S          output streams, instead of the config's
   --num-workers N           processes that load and mix, instead of the config's
-  --num-threads N           threads of the arithmetic; 0: all cores
+  --num-threads N           threads of the arithmetic, instead of the config's; 0: all cores
   --initialize-from EXP     experiment folder whose model is the start of some parts
   --initialize-parts P,P    these: encoder, rwse, diarization, separation, asr
   --torchrun='OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=2
@@ -49,8 +49,10 @@ options=()
 for file in "${files[@]}"; do
   options+=(--config "$file")
 done
-options+=(--data "$data" --lang "$lang" --exp "$exp" --seed "$seed"
-  --model.num_speakers "$num_speakers" --num-threads "$num_threads")
+options+=(--data "$data" --lang "$lang" --exp "$exp")
+[[ -z $seed ]] || options+=(--seed "$seed")
+[[ -z $num_speakers ]] || options+=(--model.num_speakers "$num_speakers")
+[[ -z $num_threads ]] || options+=(--num-threads "$num_threads")
 [[ -z $train_parts ]] || options+=(--train-parts "[$train_parts]")
 [[ -z $steps ]] || options+=(--steps "$steps")
 [[ -z $num_workers ]] || options+=(--num-workers "$num_workers")

@@ -5,12 +5,12 @@ set -euo pipefail
 conf=
 overlay=
 steps=
-seed=0
+seed=
 lang=
 initialize_from=
 encoder_weights=
 num_workers=
-num_threads=0
+num_threads=
 torchrun=
 cmd=${train_cmd:-run.py}
 force=false
@@ -20,12 +20,12 @@ help_message="usage: steps/train_echo.sh [options] <stage> <experiment folder> <
   --conf FILE               options of 'ume train-echo' (required)
   --overlay FILE,FILE       files whose options are put over those of --conf, one after the other
   --steps N                 updates, instead of the config's
-  --seed N                  seed of weights and batches
+  --seed N                  seed of weights and batches, instead of the config's
   --lang DIR                lang folder, for content and factors
   --initialize-from EXP     experiment folder of the stage before
   --encoder-weights W       weights of an encoder that is not Echo's own: 'auto', a file, a folder
   --num-workers N           processes that load and mix, instead of the config's
-  --num-threads N           threads of the arithmetic; 0: all cores
+  --num-threads N           threads of the arithmetic, instead of the config's; 0: all cores
   --torchrun='OPTIONS'      several processes: options of torchrun, such as --nproc_per_node=2
   --cmd LAUNCHER            \$train_cmd
   --force true              redo what is done"
@@ -50,7 +50,9 @@ for folder in "$@"; do
   inputs+=("$folder/about.json" "$folder"/*.jsonl.gz)
   options+=(--data+ "$folder")
 done
-options+=(--stage "$stage" --exp "$exp" --seed "$seed" --num-threads "$num_threads")
+options+=(--stage "$stage" --exp "$exp")
+[[ -z $seed ]] || options+=(--seed "$seed")
+[[ -z $num_threads ]] || options+=(--num-threads "$num_threads")
 [[ -z $steps ]] || options+=(--steps "$steps")
 [[ -z $num_workers ]] || options+=(--num-workers "$num_workers")
 [[ -z $encoder_weights ]] || options+=(--encoder-weights "$encoder_weights")

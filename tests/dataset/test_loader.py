@@ -14,9 +14,11 @@ from ume.activity import num_frames
 from ume.audio import load_audio
 from ume.corpora.librispeech import Config as CorpusConfig
 from ume.corpora.librispeech import main as prepare
+from ume.dataset.augment import AugmentConfig, Augmenter
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import (
     BatchPlan,
+    MixtureDataset,
     load_planned,
     make_batches,
     make_eval_loader,
@@ -159,6 +161,18 @@ def test_windows_differ_between_epochs(cuts: list) -> None:
     for batch in load_planned({"x": plan}, ["x"] * 2):
         windows.append(dict(zip(batch.ids, batch.audio)))
     assert not all(torch.equal(windows[0][name], windows[1][name]) for name in windows[0])
+
+
+def test_a_cut_that_is_there_twice_is_heard_in_two_ways(cuts: list) -> None:
+    dataset = MixtureDataset([*cuts, *cuts], crop=1.0, seed=3)
+    alone = MixtureDataset(cuts, crop=1.0, seed=3)
+    first, again = (dataset[0, range(k, k + len(cuts))] for k in (0, len(cuts)))
+    assert same(first, alone[0, range(len(cuts))])
+    assert first.ids == again.ids and not torch.equal(first.audio, again.audio)
+    dataset.augment = Augmenter(AugmentConfig(speeds=[0.9, 1.0, 1.1]), 0)
+    dataset.crop = None
+    lens = [dataset[0, range(k, k + len(cuts))].audio_lens.tolist() for k in (0, len(cuts))]
+    assert lens[0] != lens[1]
 
 
 def test_another_seed_cannot_be_resumed(cuts: list) -> None:

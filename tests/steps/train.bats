@@ -32,6 +32,16 @@ setup() {
   [[ $output == *"<--input>"*"<conversations/about.json><conversations/cuts_dev_part.jsonl.gz>"* ]]
 }
 
+@test "what is not given is the config's" {
+  run bash -c '. "$1/path.sh" && "$1/steps/train.sh" --conf conf.yaml mix lang exp' x "$root"
+  [[ $output != *"<--seed>"* && $output != *"num_speakers"* && $output != *"num-threads"* ]]
+  run bash -c '. "$1/path.sh" && "$1/steps/train.sh" --conf conf.yaml --seed 3 --num-speakers 3 \
+    --num-threads 2 mix lang exp' x "$root"
+  [[ $output == *"<--seed><3><--model.num_speakers><3><--num-threads><2>"* ]]
+  run bash -c '. "$1/path.sh" && "$1/steps/train_echo.sh" --conf conf.yaml jepa exp mix' x "$root"
+  [[ $output != *"<--seed>"* && $output != *"num-threads"* ]]
+}
+
 @test "without torchrun there is one process" {
   run "$root/egs/voxceleb2/run.sh" --stage 4 --stop-stage 4 --flac none --data d --exp e
   [[ $status -eq 0 && $output == *"<--><run.py>"*"<ume><train-echo>"* ]]

@@ -179,7 +179,7 @@ def test_windows_teach_the_streams_what_whisper_hears_in_each_voice(
     lines = [json.loads(line) for line in open(tmp_path / "taught" / "metrics.jsonl")]
     logged = [line for line in lines if "train/distillation" in line]
     assert len(logged) == 2 and all(0 < line["train/distillation"] < 4 for line in logged)
-    assert all(line["train/asr"] == 0 for line in logged)  # windows have no words
+    assert not any("train/asr" in line for line in logged)  # windows have no words
     assert all(line["train/encoder_norm/distillation"] > 0 for line in logged)
     with pytest.raises(UmeError, match="distillation needs --encoder_weights"):
         plain = replace(model, asr=replace(model.asr, foundation_decoder=False))

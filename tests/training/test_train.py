@@ -433,6 +433,11 @@ def test_what_nothing_would_train_or_answer_is_refused(mixtures, lang, tmp_path)
     given.model.loss = LossConfig(0.5, 0.5, 0.0)
     with pytest.raises(UmeError, match="asr_steps train a recogniser, and loss.asr is 0"):
         main(given)
+    given = config(mixtures, lang, tmp_path, asr_steps=0, crop_share=1.0)
+    with pytest.raises(UmeError, match="no text is ever read"):
+        main(given)
+    given.model.loss.distillation = 0.5
+    check(given)
     given = config(mixtures, lang, tmp_path)
     given.model.num_speakers = 1
     with pytest.raises(UmeError, match="has 2 speakers and the model answers for 1"):

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 import yaml
-from lhotse import SupervisionSet
+from lhotse import CutSet, Recording, SupervisionSet
 from lhotse.utils import fastcopy
 
 from ume.dataset.utterances import utterance_cuts
@@ -195,15 +196,21 @@ def test_dev_has_no_say_in_whom_factors_tell(data, lang, tmp_path):
         ("content", {}, "needs --lang"),
         ("content", {"lang": "LANG", "crop": 2.0}, "leave --crop out"),
         ("factors", {"lang": "LANG", "crop": 2.0}, "leave --crop out"),
-        ("speakers", {"best_by": "loss"}, "validation gives accuracy"),
+        ("speakers", {"best_by": "loss"}, "needs --best_by accuracy"),
+        ("speakers", {"best_by": "der"}, "validation gives accuracy"),
+        ("jepa", {"learn": StageConfig({"ancor": 0.0})}, "no loss ancor; it has prediction, redun"),
+        ("jepa", {"learn": StageConfig({"anchor": 0.0})}, "no loss anchor"),
+        ("factors", {"initialize_from": "JEPA", "encoder_weights": "auto"}, "give one"),
         ("jepa", {"initialize_from": "NOWHERE"}, "train_echo"),
     ],
 )
 def test_options_that_cannot_be(stage, changes, message, data, lang, tmp_path):
     given = config(stage, tmp_path, data)
     for name, value in changes.items():
-        value = {"LANG": str(lang), "NOWHERE": str(tmp_path / "none")}.get(value, value)
-        setattr(given, name, value)
+        if value == "JEPA":
+            value = str(train(config("jepa", tmp_path / "jepa", data)))
+        places = {"LANG": str(lang), "NOWHERE": str(tmp_path / "none")}
+        setattr(given, name, places.get(str(value), value))
     with pytest.raises(UmeError, match=message):
         main(given)
 
@@ -213,6 +220,33 @@ def test_a_mixture_of_more_speakers_than_slots_is_refused(conversations, tmp_pat
     given.model.slots.num_slots = 1
     with pytest.raises(UmeError, match="has 2 speakers and the model answers for 1"):
         main(given)
+
+
+def test_recordings_teach_slots_nothing(data, conversations, tmp_path):
+    real = tmp_path / "real"
+    prepare_recordings(conversations, real)
+    with pytest.raises(UmeError, match="is a recording, whose voices are not known apart"):
+        main(config("slots", tmp_path / "exp", real))
+    with pytest.raises(UmeError, match="dev cuts of one speaker, and there is none"):
+        main(config("speakers", tmp_path / "exp", real))
+
+
+def prepare_recordings(conversations: Path, folder: Path) -> None:
+    """The conversations as recordings of nobody knows whose voices."""
+    folder.mkdir()
+    for part in ("train", "dev"):
+        cuts = []
+        for cut in CutSet.from_file(conversations / f"cuts_{part}_part.jsonl.gz"):
+            path = folder / f"{cut.id}.wav"
+            soundfile.write(path, cut.load_audio()[0], 16000)
+            supervisions = [fastcopy(s, recording_id=cut.id) for s in cut.supervisions]
+            recording = Recording.from_file(path, recording_id=cut.id)
+            whole = recording.to_cut()
+            whole.id, whole.supervisions = cut.id, supervisions
+            if len({s.speaker for s in supervisions}) > 1:
+                cuts.append(whole)
+        CutSet.from_cuts(cuts).to_file(folder / f"cuts_{part}_part.jsonl.gz")
+    shutil.copy(conversations / "about.json", folder)
 
 
 def test_content_needs_words(data, lang, tmp_path):

@@ -51,11 +51,11 @@ class Augmenter:
         self.rirs = read_recordings(config.rirs, "augment.rirs")
         self.noise = read_recordings(config.noise, "augment.noise")
 
-    def __call__(self, example: Example, epoch: int) -> Example:
-        """``example`` as it is heard in ``epoch``."""
+    def __call__(self, example: Example, epoch: int, nth: int = 0) -> Example:
+        """``example`` as it is heard in ``epoch``; its ``nth`` copy otherwise."""
         config = self.config
         own = [self.seed, epoch, zlib.crc32(example.id.encode()), STREAM]
-        rng = np.random.default_rng(own)
+        rng = np.random.default_rng(own + [nth] * (nth > 0))
         example = change_speed(example, float(rng.choice(config.speeds)))
         if self.rirs and rng.uniform() < config.rir_share:
             example = reverberate(example, self.draw_responses(len(example.sources), rng))

@@ -31,6 +31,7 @@ class MixtureDataset(Dataset):
     def __init__(self, cuts: Sequence[Cut], crop: Optional[float] = None, seed: int = 0) -> None:
         self.cuts = cuts
         self.samples = [num_samples(cut) for cut in cuts]
+        self.copies = copies_among(cuts)
         self.crop = crop
         self.seed = seed
         self.augment: Optional[Augmenter] = None
@@ -40,11 +41,13 @@ class MixtureDataset(Dataset):
     def __getitem__(self, item: Item) -> MixtureBatch:
         epoch, indices = item
         cuts = [self.cut(epoch, index) for index in indices]
-        windows = [self.window(cut, epoch) for cut in cuts]
+        nths = [self.copies.get(index, 0) for index in indices]
+        windows = [self.window(cut, epoch, nth) for cut, nth in zip(cuts, nths)]
         if self.augment is None:
             return load_batch(cuts, windows, self.frame_shift, self.num_speakers)
         loaded = (load_example(cut, *own, self.frame_shift) for cut, own in zip(cuts, windows))
-        return collate([self.augment(example, epoch) for example in loaded], self.num_speakers)
+        changed = [self.augment(example, epoch, nth) for example, nth in zip(loaded, nths)]
+        return collate(changed, self.num_speakers)
 
     def cut(self, epoch: int, index: int) -> Cut:
         """One of the cuts of ``epoch``."""
@@ -58,12 +61,24 @@ class MixtureDataset(Dataset):
         """What is used of so many samples."""
         return samples if self.crop is None else min(samples, round(self.crop * SAMPLING_RATE))
 
-    def window(self, cut: Cut, epoch: int) -> Tuple[int, int]:
-        """The samples of ``cut`` that are used in ``epoch``."""
+    def window(self, cut: Cut, epoch: int, nth: int = 0) -> Tuple[int, int]:
+        """The samples of ``cut`` that are used in ``epoch``; of its ``nth`` copy others."""
         if self.crop is None:
             return 0, num_samples(cut)
-        rng = np.random.default_rng([self.seed, epoch, zlib.crc32(cut.id.encode())])
+        own = [self.seed, epoch, zlib.crc32(cut.id.encode())]
+        rng = np.random.default_rng(own + [nth] * (nth > 0))
         return draw_window(cut, round(self.crop * SAMPLING_RATE), rng)
+
+
+def copies_among(cuts: Iterable[Cut]) -> Dict[int, int]:
+    """Place of each cut that was there before, as where a mode is named twice -> how often."""
+    seen: Dict[str, int] = {}
+    found = {}
+    for place, cut in enumerate(cuts):
+        if cut.id in seen:
+            found[place] = seen[cut.id]
+        seen[cut.id] = seen.get(cut.id, 0) + 1
+    return found
 
 
 class RemixedDataset(MixtureDataset):

@@ -65,6 +65,7 @@ def main(config: Config) -> None:
     """Write this job's shards, voices and ``meta/<job>.json``."""
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
+    check_windows(config.window, config.hop, config.rule)
     rule = Rule() if config.rule is None else read_rule(config.rule)
     echo = load_with(config.model, NEEDED)
     most = config.most or echo.config.slots.num_slots
@@ -103,6 +104,18 @@ def load_with(folder: str, stages: Sequence[str]) -> Echo:
     return echo
 
 
+def check_windows(window: float, hop: float, rule: Optional[str] = None) -> None:
+    """One line for windows that leave something unheard, or that a rule was not chosen for."""
+    if not FRAME_SHIFT <= hop <= window:
+        raise UmeError(f"--hop {hop:g}: give more than 0 and at most --window, {window:g}")
+    chosen = {} if rule is None else read_json(existing(rule, "ume tune-stack"))
+    for name, value in (("window", window), ("hop", hop)):
+        if chosen.get(name, value) != value:
+            raise UmeError(
+                f"--{name} {value:g}: {rule} was chosen for {chosen[name]:g}; make them agree"
+            )
+
+
 def read_rule(path: str) -> Rule:
     """What ``ume tune-stack`` has chosen."""
     chosen = read_json(existing(path, "ume tune-stack"))
@@ -125,7 +138,7 @@ def posteriors(heard: Heard, people: np.ndarray, most: int) -> np.ndarray:
 def keep_latents(
     echo: Echo, name: str, heard: Heard, people: np.ndarray, most: int, shard: Shard
 ) -> None:
-    """Put the latents of each of ``most`` people into ``shard``, and what tokens they are.
+    """Put the latents of each person into ``shard``, and what tokens each of ``most`` says.
 
     The latents of ``heard`` are used up.
     """
@@ -135,7 +148,8 @@ def keep_latents(
     made = stitch(map(np.multiply, own, windows), heard.starts, people, frames, present=True)
     for k, stream in enumerate(padded(made, most), start=1):
         latents = torch.from_numpy(stream)
-        shard.latents[f"{name}_{k}"] = reduced(latents, True)
+        if k <= len(made):
+            shard.latents[f"{name}_{k}"] = reduced(latents, True)
         if "content" in echo.config.stages:
             shard.ctc[f"{name}_{k}"] = reduced(tokens(echo, latents), True)
 

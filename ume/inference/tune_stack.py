@@ -13,7 +13,7 @@ from ume.dataset.mixtures import load_example, read_cuts
 from ume.files import write_json
 from ume.inference.routing import Heard, Rule, hear, link
 from ume.inference.segment import binarise
-from ume.inference.stack import NEEDED, load_with, posteriors
+from ume.inference.stack import NEEDED, check_windows, load_with, posteriors
 from ume.metrics.frame_der import frame_der
 from ume.metrics.results import DiarizationErrors
 from ume.mixing.cuts import activity_frames
@@ -48,6 +48,7 @@ def main(config: Config) -> None:
     """Write the rule of the lowest DER on frames."""
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
+    check_windows(config.window, config.hop)
     echo = load_with(config.model, NEEDED)
     heard: List[Tuple[Heard, np.ndarray]] = []
     for cut in tqdm(read_cuts(config.cuts), unit="cut", mininterval=5):

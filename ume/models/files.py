@@ -66,10 +66,16 @@ def load_weights(model: nn.Module, folder: PathLike) -> None:
 
 
 UNSEEN = {
-    "encoder": ("encoder.kind", "encoder.whisper.num_heads", "encoder.e_branchformer.num_heads"),
+    "encoder": (
+        "encoder.kind",
+        "encoder.whisper.num_heads",
+        "encoder.e_branchformer.num_heads",
+        "encoder.vit.num_heads",
+    ),
+    "rwse": ("rwse.form", "rwse.layers"),
     "separation": tuple(
         f"separation.{name}"
-        for name in ("blocks", "repeats", "mask", "filterbank", "sampling_rate")
+        for name in ("blocks", "repeats", "mask", "filterbank", "stride", "sampling_rate")
     ),
     "asr": ("asr.num_heads",),
 }

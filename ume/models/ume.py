@@ -381,7 +381,8 @@ class UME(nn.Module):
                 costs["separation"] = TaskCost(
                     *separation_cost(output.sources, batch.sources, batch.audio, samples)
                 )
-            if output.ctc_log_probs is not None:
+            worded = any(text for row in tokens for text in row)  # windows have no words
+            if output.ctc_log_probs is not None and (worded or taught is None):
                 costs["asr"] = TaskCost(*ctc_cost(output.ctc_log_probs, output.frame_lens, tokens))
             if output.streams is not None and taught is not None:
                 audible = present & ~is_silent(batch.sources, samples[:, None])
@@ -528,6 +529,12 @@ def check(config: UMEConfig) -> None:
         raise UmeError("separation.gated needs loss.tied: voice k must be speaker k of activity")
     if config.separation.gated and config.loss.diarization == 0:
         raise UmeError("separation.gated needs a loss.diarization above 0: who opens the gates?")
+    heads = config.loss
+    if not heads.tied and heads.separation == 0 and min(heads.diarization, heads.asr) > 0:
+        raise UmeError(
+            "loss.tied false: without separated voices nothing tells which words are whose "
+            "activity; give loss.separation a weight, or loss.tied true"
+        )
     check_recogniser(config)
     if config.loss.distillation > 0 and config.asr.differentiate_by == "encoders":
         raise UmeError("loss.distillation needs another asr.differentiate_by than encoders")

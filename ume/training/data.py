@@ -218,7 +218,7 @@ def with_words(cuts: Sequence[Cut], longest: Optional[float]) -> List[Cut]:
         limit = "" if longest is None else f" of at most {longest:g} s"
         raise UmeError(
             f"no training mixture{limit} has words to learn; give a text, a larger "
-            "max_duration and asr_longest, or asr_steps 0 and crop_share 1"
+            "max_duration and asr_longest, or --model.loss.asr 0, asr_steps 0 and crop_share 1"
         )
     return chosen
 

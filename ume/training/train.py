@@ -263,6 +263,12 @@ def check(config: Config) -> None:
         check_heads_heard(config)
     if config.asr_steps > 0 and config.model.loss.asr == 0:
         raise UmeError("asr_steps train a recogniser, and loss.asr is 0; give one of them up")
+    unread = config.asr_steps == 0 and config.crop is not None and config.crop_share >= 1
+    if unread and config.model.loss.asr > 0 and config.model.loss.distillation == 0:
+        raise UmeError(
+            "crop_share 1 and asr_steps 0: no text is ever read, and the recogniser would stay as "
+            "it is; give --model.loss.asr 0, or crop_share below 1"
+        )
     if config.model.asr.foundation_decoder and not config.encoder_weights:
         raise UmeError("asr.foundation_decoder needs --encoder_weights: its own are there, too")
 

@@ -6,14 +6,14 @@ speakers, slots. Only content needs words; factors uses them where there are som
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import torch
 from lhotse.cut import Cut
 
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import make_eval_loader, plan_batches
-from ume.dataset.mixtures import read_cuts
+from ume.dataset.mixtures import read_cuts, tracks_by_speaker
 from ume.dataset.tokenizer import Tokenizer, check_same_tokens
 from ume.dataset.utterances import utterance_cuts
 from ume.errors import UmeError
@@ -115,6 +115,12 @@ class EchoTask(Task[Config]):
         cuts = read_folders(config, "train")
         if config.stage == "slots":
             check_speakers(cuts, config.model.slots.num_slots)
+            check_voices(cuts)
+        if config.stage == "speakers" and not any(is_single(cut) for cut in self.valid_cuts()):
+            raise UmeError(
+                "stage speakers is watched by dev cuts of one speaker, and there is none among the "
+                "first; give --data a folder of utterances as well"
+            )
         if config.longest is not None:
             cuts = [cut for cut in cuts if cut.duration <= config.longest]
         self.speakers = {name: k for k, name in enumerate(speakers_of(cuts))}
@@ -152,14 +158,18 @@ class EchoTask(Task[Config]):
         """See :class:`Task`."""
         self.stage.updated(step / self.config.steps)
 
-    @cached_property
-    def valid(self) -> List[MixtureBatch]:
-        """Cuts of dev, by turns of its speakers, each from its start to at most the crop's end."""
+    def valid_cuts(self) -> List[Cut]:
+        """Cuts of dev, by turns of its speakers."""
         config = self.config
         cuts = read_folders(config, "dev")
         if config.stage in WORDED:  # what is watched is what is read
             cuts = worded(cuts) or cuts
-        chosen = by_turns(cuts)[: config.valid_cuts]
+        return by_turns(cuts)[: config.valid_cuts]
+
+    @cached_property
+    def valid(self) -> List[MixtureBatch]:
+        """Cuts of dev, each from its start to at most the crop's end."""
+        config, chosen = self.config, self.valid_cuts()
         if config.crop is not None:
             chosen = [cut.truncate(duration=min(cut.duration, config.crop)) for cut in chosen]
         slots = config.model.slots.num_slots if config.stage == "slots" else 0
@@ -241,6 +251,22 @@ def read_folders(config: Config, part: str) -> List[Cut]:
     return cuts
 
 
+def is_single(cut: Cut) -> bool:
+    """Whether one person speaks."""
+    return len({spoken.speaker for spoken in cut.supervisions}) == 1
+
+
+def check_voices(cuts: Iterable[Cut]) -> None:
+    """One line for a recording, whose voices nobody knows apart: slots would learn silence."""
+    for cut in cuts:
+        tracks = tracks_by_speaker(cut)
+        if any(not own for speaker, own in tracks.items() if speaker is not None):
+            raise UmeError(
+                f"cut {cut.id} is a recording, whose voices are not known apart; stage slots "
+                "learns from conversations (ume simulate-conversations) or mixtures"
+            )
+
+
 def speakers_of(cuts: Sequence[Cut]) -> List[str]:
     """The speakers of ``cuts``, sorted."""
     return sorted({spoken.speaker for cut in cuts for spoken in cut.supervisions})
@@ -265,9 +291,13 @@ def settle(config: Config) -> None:
         raise UmeError("stage content needs --lang, a folder of steps/prepare_lang.sh")
     if config.stage in WORDED and config.lang is not None and config.crop is not None:
         raise UmeError(f"stage {config.stage} reads whole texts; leave --crop out")
+    if config.stage == "speakers" and config.best_by == "loss":
+        raise UmeError("stage speakers needs --best_by accuracy: its loss says nothing of others")
     if config.initialize_from is not None:
         settings = read_config(config.initialize_from, "steps/train_echo.sh")
         config.model = from_dict(EchoConfig, settings)
+        if config.encoder_weights:
+            raise UmeError("--encoder-weights: the encoder is that of --initialize-from; give one")
     if config.model.encoder.specaugment != SpecAugmentConfig():
         raise UmeError("of a stage, give specaugment, not model.encoder.specaugment")
     if config.stage in config.model.stages:

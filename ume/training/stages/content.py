@@ -15,6 +15,7 @@ class ContentStage(Stage):
     """CTC injection. Watched: the token error rate of greedy search (%)."""
 
     trains = ("content",)
+    names = ("ctc",)
 
     def losses(self, kind: str, given: Given) -> Dict[str, Tensor]:
         """See :class:`Stage`."""

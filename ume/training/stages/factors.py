@@ -26,6 +26,7 @@ class FactorsStage(Stage):
     """
 
     trains = ("factors",)
+    names = ("continuous", "product", "residual", "speaker", "back", "commitment")
 
     def __init__(
         self, echo: Echo, config: StageConfig, num_speakers: int, precision: torch.dtype

@@ -26,6 +26,7 @@ from ume.training.stages.stage import Given, Stage, StageConfig, frozen
 class JepaStage(Stage):
     """The encoder is the student. Watched: whether the latents collapse (``ume.losses.jepa``)."""
 
+    names = ("prediction", "redundancy")
     anchored = False
 
     def __init__(

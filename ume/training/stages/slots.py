@@ -42,6 +42,7 @@ class SlotsStage(Stage):
     """
 
     trains = ("slots", "voices")
+    names = ("latent", "null", "existence", "activity", "separation")
 
     def __init__(
         self, echo: Echo, config: StageConfig, num_speakers: int, precision: torch.dtype

@@ -27,6 +27,7 @@ class SpeakersStage(Stage):
     """
 
     trains = ("speaker",)
+    names = ("arcface",)
 
     def __init__(
         self, echo: Echo, config: StageConfig, num_speakers: int, precision: torch.dtype

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ume.dataset.batch import MixtureBatch
+from ume.errors import UmeError
 from ume.losses.costs import distillation_cost
 from ume.losses.joint import JointLoss, TaskCost
 from ume.metrics.results import Ratio
@@ -23,12 +24,12 @@ class StageConfig:
     """What the stages minimise."""
 
     weights: Dict[str, float] = field(default_factory=dict)
-    """Weights of the losses by name, 1 where none is given (redundancy: 0.05). Every loss is
-    divided by what knowing nothing costs. jepa: prediction, redundancy; content: ctc; factors:
-    continuous, product, residual (CTC of each reader), speaker, back (the latents, made of both
-    subspaces), commitment; speakers: arcface; slots: latent, null, existence, activity,
-    separation. Of all but jepa: anchor, the distance of the encoder's latents to those it had
-    before the stage."""
+    """Weights of the losses by name, 1 where none is given (redundancy: 0.05). Every loss but
+    arcface (nats) and commitment is divided by what knowing nothing costs. jepa: prediction,
+    redundancy; content: ctc; factors: continuous, product, residual (CTC of each reader), speaker,
+    back (the latents, made of both subspaces), commitment; speakers: arcface; slots: latent, null,
+    existence, activity, separation. Of all but jepa: anchor, the distance of the encoder's latents
+    to those it had before the stage."""
     targets: str = "batch"
     """jepa: over what the teacher's states are normalised, `batch` or `clip`; the latter takes out
     what stays the same in a clip, its speaker above all"""
@@ -68,11 +69,13 @@ class Stage(nn.Module, ABC):
 
     Attributes:
         trains: parts of Echo that learn, beside the encoder.
+        names: of its losses, beside the anchor.
         aids: what else learns, for this stage only.
         anchored: whether the encoder's latents have an anchor.
     """
 
     trains: Tuple[str, ...] = ()
+    names: Tuple[str, ...]
     anchored = True
 
     def __init__(
@@ -80,6 +83,12 @@ class Stage(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.echo, self.config, self.precision = echo, config, precision
+        known = [*self.names, *["anchor"] * self.anchored]
+        unknown = sorted(set(config.weights) - set(known))
+        if unknown:
+            raise UmeError(
+                f"learn.weights: this stage has no loss {unknown[0]}; it has {', '.join(known)}"
+            )
         self.aids = nn.ModuleDict()
         self.anchor: Optional[nn.Module] = None
         learns = any(parameter.requires_grad for parameter in echo.encoder.parameters())
