@@ -111,7 +111,6 @@ def test_only_the_heads_that_are_named_are_reordered() -> None:
         ("voices", (1, 1, 1), ["diarization"], "activity: reordered"),
         ("voices", (0, 1, 1), [], "none: there are no voices beside"),
         ("encoders", (0, 1, 1), ["asr"], "words: reordered"),
-        ("encoders", (1, 0, 1), [], "none: there are no voices beside"),
     ],
 )
 def test_words_that_are_read_of_voices_stay_with_them(form, losses, heads, rule) -> None:
