@@ -33,7 +33,7 @@ group() {
 }
 
 scripts() {
-  git ls-files -co --exclude-standard -- '*.sh' '*.bats' .ci/run utils/ume
+  git ls-files -co --exclude-standard -- '*.sh' '*.bash' '*.bats' .ci/run utils/ume
 }
 
 run_shellcheck() {
