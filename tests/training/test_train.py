@@ -436,6 +436,7 @@ def test_what_nothing_would_train_or_answer_is_refused(mixtures, lang, tmp_path)
     given = config(mixtures, lang, tmp_path, asr_steps=0, crop_share=1.0)
     with pytest.raises(UmeError, match="no text is ever read"):
         main(given)
+    check(dataclasses.replace(given, initialize_from="another", initialize_parts=["asr"]))
     given.model.loss.distillation = 0.5
     check(given)
     given = config(mixtures, lang, tmp_path)

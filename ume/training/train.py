@@ -259,12 +259,13 @@ class UMETask(Task[Config]):
 
 def check(config: Config) -> None:
     """One line for options that cannot be."""
-    if config.model.loss.asr > 0 and config.asr_steps < config.steps:
+    loss, taken = config.model.loss, config.initialize_parts if config.initialize_from else []
+    if loss.asr > 0 and config.asr_steps < config.steps:
         check_heads_heard(config)
-    if config.asr_steps > 0 and config.model.loss.asr == 0:
+    if config.asr_steps > 0 and loss.asr == 0:
         raise UmeError("asr_steps train a recogniser, and loss.asr is 0; give one of them up")
     unread = config.asr_steps == 0 and config.crop is not None and config.crop_share >= 1
-    if unread and config.model.loss.asr > 0 and config.model.loss.distillation == 0:
+    if unread and loss.asr > 0 and loss.distillation == 0 and "asr" not in taken:
         raise UmeError(
             "crop_share 1 and asr_steps 0: no text is ever read, and the recogniser would stay as "
             "it is; give --model.loss.asr 0, or crop_share below 1"
