@@ -11,8 +11,8 @@ cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/simulate.sh [options] <data folder> <mixture folder>
   --num-speakers S          2, 3 or 2,3 (as many mixtures of each)
-  --mixtures 'PART=N ...'   mixtures per part
-  --modes 'max min part'    modes to write
+  --mixtures 'PART=N ...'   mixtures per part; default: $mixtures
+  --modes 'max min part'    modes to write; default: $modes
   --seed N                  seed of utterances, loudness and starts
   --nj N                    files read at once
   --cmd LAUNCHER            \$decode_cmd

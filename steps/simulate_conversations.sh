@@ -12,7 +12,8 @@ cmd=${decode_cmd:-run.py}
 force=false
 help_message="usage: steps/simulate_conversations.sh [options] <data folder> <mixture folder>
   --num-speakers N,N,...    numbers of speakers, by turns; else those of --conf, or 1,2,3,4
-  --mixtures 'PART=N ...'   conversations per part
+  --mixtures 'PART=N ...'   conversations per part; default:
+                            $mixtures
   --conf FILE               YAML: turns, pauses, overlaps, levels
                             (see 'ume simulate-conversations --help')
   --noise FILE              recordings manifest (Lhotse) of noise at 16 kHz (its level: snr in --conf)

@@ -90,6 +90,15 @@ def test_help_has_the_docstrings(calls: List[Config], capsys: pytest.CaptureFixt
     assert "A verb for tests." in out and "jobs to share the work among" in out
 
 
+def test_torchrun_s_help_names_the_verb(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ume"])
+    with pytest.raises(SystemExit):
+        cli.main(["torchrun", "--help"])
+    assert capsys.readouterr().out.startswith("usage: ume torchrun ")
+
+
 def test_verbs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     assert "check-env" in capsys.readouterr().out

@@ -48,8 +48,8 @@ Corpora:
   --num-mixtures N          of dev and of test, with --metadata own
   --alignments DIR          RTTM files of speech activity; without them LibriMix's utterances count
                             as speech, and in LibriSpeechMix a VAD decides
-  --librispeechmix DIR      checkout of LibriSpeechMix: more test sets
-  --sparselibrimix DIR      checkout of SparseLibriMix: more test sets (with --wham)
+  --librispeechmix DIR      checkout of LibriSpeechMix: its lists, dev and test, are scored too
+  --sparselibrimix DIR      checkout of SparseLibriMix: more test sets (the noisy ones need --wham)
 Mixtures:
   --num-speakers S          1, 2 or 3
   --sampling-rate HZ        16000 or 8000

@@ -10,7 +10,7 @@ help_message="usage: ./ablations.sh [options] [-- options of run.sh]
   --only 'NAME ...'     these of conf/ablations/*.yaml; default: all
   --exp DIR             where experiments go, a folder each, and the table, ablations.md;
                         default: exp/ablations
-  --sets 'SET ...'      test sets to compare on
+  --sets 'SET ...'      test sets to compare on; default: $sets
   --publish FILE        copy the table to this file, into a section of its own
 What follows -- goes to run.sh, the same for all: --steps, --librispeech, --encoder, ...
 It runs whole for the unchanged system and from training to scores for the others.

@@ -16,7 +16,7 @@ help_message="usage: ./echo.sh --echo EXP [options] [-- options of run.sh]
                         may be among those it was trained on
   --data DIR            where the data goes; default: data/side_by_side
   --exp DIR             where experiments go, and the table, echo.md; default: exp/side_by_side
-  --sets 'SET ...'      test sets to compare on
+  --sets 'SET ...'      test sets to compare on; default: $sets
   --nj N                jobs
   --title TEXT          title of the table
   --publish FILE        copy the table to this file, into the section of that title

@@ -8,10 +8,11 @@ conf=
 seeds="0 1 2"
 steps=2000
 help_message="usage: ./flat_start.sh [options] [-- options of run.sh]
-  --exp DIR             where the runs go, and trainings.md; default: exp/flat_start
+  --exp DIR             where the runs go, and trainings/, a table and the curves; default:
+                        exp/flat_start
   --conf FILE           options of 'ume train'; default: conf/flat_start.yaml
-  --seeds 'N ...'       seeds of training
-  --steps N             updates of each run
+  --seeds 'N ...'       seeds of training; default: $seeds
+  --steps N             updates of each run; default: $steps
 What follows -- goes to run.sh, the same for all: --librispeech, --data, --mixtures, ...
 What is done and unchanged is skipped."
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -9,10 +9,11 @@ seeds="0 1 2"
 sets="test_max test_part"
 publish=
 help_message="usage: ./words.sh [options] -- --librispeech DIR [options of run.sh]
-  --form NAME           of conf/words/*.yaml: how the joint model tells speakers apart
+  --form NAME           of conf/words/*.yaml: how the joint model tells speakers apart; default:
+                        $form
   --exp DIR             where experiments go, and words.md and diarization.md; default: exp/words
-  --seeds 'N ...'       seeds of training
-  --sets 'SET ...'      test sets to compare on
+  --seeds 'N ...'       seeds of training; default: $seeds
+  --sets 'SET ...'      test sets to compare on; default: $sets
   --publish FILE        copy both tables to this file, into sections of their own
 What follows -- goes to run.sh, the same for all. What is done and unchanged is skipped."
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

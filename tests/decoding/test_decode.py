@@ -184,6 +184,31 @@ def test_words_do_not_depend_on_jobs_shards_or_batches(
         assert (folder / "words" / f"{method}.json").read_bytes() == bytes_alone
 
 
+@pytest.mark.parametrize("method", ["ctc-greedy-search"])
+def test_a_job_has_one_thread(
+    lang: Path,
+    peaky: Make,
+    hypothesis_folder: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    counts = []
+
+    def decoder(config: Config, tokenizer: Tokenizer) -> Callable[..., Dict[str, str]]:
+        counts.append(torch.get_num_threads())
+        return make_decoder(config, tokenizer)
+
+    monkeypatch.setattr("ume.decoding.streams.make_decoder", decoder)
+    folder = hypothesis_folder({"m_1": peaky(lang, SENTENCE)})
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run(folder, lang, method)
+        assert counts == [1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("method", ["ctc-greedy-search", "1best"])
 def test_folders_beside_are_decoded_too(
     lang: Path, streams: Dict[str, Tensor], hypothesis_folder: Make, tmp_path: Path, method: str

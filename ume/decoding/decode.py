@@ -27,6 +27,8 @@ TUNED = ("blank_penalty", "lm_scale", "attention_scale", "pretrained_share")
 
 @dataclass
 class Config:
+    """Options of ``ume decode``."""
+
     hyp: str
     """Hypothesis folder, with `ctc/` inside."""
     lang: str

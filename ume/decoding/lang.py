@@ -22,6 +22,8 @@ PUBLISHED = {HLG_ORDER: "3-gram.pruned.1e-7.arpa.gz", 4: "4-gram.arpa.gz"}  # as
 
 @dataclass
 class Config:
+    """Options of ``ume prepare-lang``."""
+
     text: Union[str, List[str]]
     """Kaldi text of the training part; several as `[FILE, FILE]`."""
     lang: str

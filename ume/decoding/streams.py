@@ -13,6 +13,7 @@ from ume.decoding.decode import Config
 from ume.decoding.methods import make_decoder
 from ume.decoding.shards import Shards
 from ume.jobs import of_job
+from ume.threads import one_thread
 
 Words = TypeVar("Words")
 NOTES = {
@@ -28,9 +29,10 @@ def decode(config: Config) -> List[Dict[str, Any]]:
     started = time.monotonic()
     tokenizer = Tokenizer(config.lang)
     shards = Shards(Path(config.hyp) / "ctc", tokenizer.vocab_size)
-    decoder = make_decoder(config, tokenizer)
     streams = of_job(by_length(shards, shards.frames), config.job, config.num_jobs)
-    words = decode_streams(config, decoder, shards, streams)
+    with one_thread():  # jobs are what there are several of
+        decoder = make_decoder(config, tokenizer)
+        words = decode_streams(config, decoder, shards, streams)
     seconds = sum(shards.frames[stream] for stream in streams) * shards.frame_shift
     print(
         f"{config.method}: {len(streams)} streams, {seconds:.0f} s of speech, "

@@ -88,7 +88,8 @@ def batches(audio: np.ndarray, starts: np.ndarray, size: int) -> Iterator[Tuple[
 def hear_batch(
     echo: Echo, audio: Tensor, audio_lens: Tensor
 ) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Existence, activity, embeddings and latents of a batch of windows."""
+    """``audio`` (B, T), ``audio_lens`` (B,) -> existence (B, K), activity (B, F, K), embeddings
+    (B, K, E) and latents (B, K, F, D) of a batch of windows."""
     latents, mask = echo.latents(audio, audio_lens)
     slots = echo.route(latents, mask)
     activity = slots.activity.sigmoid() * mask[..., None]  # (B, F, K)

@@ -141,7 +141,7 @@ def rms(audio: Tensor, audio_lens: Tensor) -> Tensor:
 
 
 def log_magnitude(magnitudes: Tensor) -> Tensor:
-    """Compressed magnitude; audio of unit RMS gives values of about 0 to 6, silence gives 0."""
+    """Compressed magnitudes, of any shape; audio of unit RMS gives about 0 to 6, silence 0."""
     return torch.log1p(10 * magnitudes)
 
 

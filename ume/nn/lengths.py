@@ -23,7 +23,9 @@ def valid_frames(lens: Tensor, num_frames: int) -> Tensor:
 
 
 def masked(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """What to add to scores of attention: 0 where ``mask`` is true, else as good as -infinity.
+    """What to add to scores of attention, in the shape of ``mask``.
+
+    It is 0 where ``mask`` is true, else as good as -infinity.
 
     Added in place it costs one pass over the scores, and none in the backward.
     """

@@ -1,5 +1,6 @@
 """torchrun, on every torch: ``ume torchrun --nproc_per_node=2 -m ume train ...``."""
 
+import sys
 from typing import List
 
 from ume.compat import mend_torchrun
@@ -10,5 +11,6 @@ def command_line(arguments: List[str]) -> int:
     mend_torchrun()
     from torch.distributed.run import main
 
+    sys.argv[0] = "ume torchrun"  # what its help calls it
     main(arguments)
     return 0

@@ -65,7 +65,8 @@ class RunConfig:
     rate: float = 1e-3
     """Peak learning rate of the heads."""
     encoder_rate: float = 1e-4
-    """Peak learning rate of the encoder, and of its own decoder (asr.foundation_decoder)."""
+    """Peak learning rate of the encoder, and of its own decoder (asr.foundation_decoder); 0: both
+    stay as they are."""
     warmup: int = 100
     """Steps of linear warm-up."""
     schedule: str = "cosine"

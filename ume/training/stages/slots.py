@@ -35,7 +35,7 @@ class Routed(NamedTuple):
 
 class SlotsStage(Stage):
     """Null-target separation. The targets are what the encoder, as it was before this stage, makes
-    of each source alone.
+    of each source, heard as a part of its mixture.
 
     A source counts as there if it speaks in the window. Watched: mixtures with as many live slots
     as speakers (%), DER of the slots (%), SI-SDRi (dB) of mixtures of two speakers and more.
