@@ -32,7 +32,7 @@ help_message="usage: local/prepare_librimix.sh [options] <LibriSpeech> <metadata
   --shard-size N            mixtures per shard
   --nj N                    jobs; the result is the same for any number
   --cmd LAUNCHER            \$decode_cmd
-  --force true              redo what is done
+  --force true              redo what is done; WAV files and shards that are whole stay
 <metadata> is a checkout of LibriMix, or its metadata folder."
 . "$(dirname "$0")/../utils/parse_options.sh"
 [[ $# -eq 3 ]] || die "expected <LibriSpeech> <metadata> <mixture folder>; see --help"
@@ -68,20 +68,31 @@ if [[ $check_files == true ]]; then
     ume validate --cuts "$mix"
 fi
 
+sets=()
+for manifest in "$mix"/cuts_*.jsonl.gz; do
+  set=${manifest##*/cuts_}
+  sets+=("${set%.jsonl.gz}") # <part>_<mode>
+done
 if [[ -n $materialise ]]; then
+  top=$materialise/Libri${num_speakers}Mix/wav$((sampling_rate / 1000))k
+  written=() listed=()
+  for set in "${sets[@]}"; do
+    written+=("$top/${set##*_}/${set%_*}")
+    listed+=("$top/${set##*_}/metadata")
+  done
   tree=(ume materialise --mixtures "$mix" --output "$materialise" --types "$types")
   ume stage --dir "$materialise" --name "write-$name" --force "$force" \
-    --input "$mix/about.json" "$mix"/*.jsonl.gz -- \
+    --input "$mix/about.json" "$mix"/*.jsonl.gz --output "${written[@]}" -- \
     "${launcher[@]}" JOB=1:"$nj" "$folder/log/materialise-$name.JOB.log" \
     "${tree[@]}" --job JOB --num-jobs "$nj"
   ume stage --dir "$materialise" --name "list-$name" --force "$force" \
-    --input "$mix/about.json" "$mix"/*.jsonl.gz -- \
+    --input "$mix/about.json" "$mix"/*.jsonl.gz --output "${listed[@]}" -- \
     "${launcher[@]}" "$folder/log/materialise-$name.log" "${tree[@]}" --job 0
 fi
 
 if [[ -n $shar ]]; then
   ume stage --dir "$shar" --name "export-$name" --force "$force" \
-    --input "$mix/about.json" "$mix"/*.jsonl.gz -- \
+    --input "$mix/about.json" "$mix"/*.jsonl.gz --output "${sets[@]/#/$shar/}" -- \
     "${launcher[@]}" JOB=1:"$nj" "$folder/log/shar-$name.JOB.log" \
     ume export-shar --mixtures "$mix" --output "$shar" --shard-size "$shard_size" \
     --job JOB --num-jobs "$nj"

@@ -4,6 +4,7 @@ set -euo pipefail
 
 speakers=
 texts=
+heard=
 dev_speakers=100
 test_speakers=100
 min_speech=2
@@ -17,6 +18,7 @@ help_message="usage: local/prepare_speakers.sh [options] <corpus folder> <data f
   --dev-speakers N --test-speakers N   speakers to draw, as many women as men; none for test where
                             the corpus has subsets named test...
   --texts FILE              what is said, as far as it is known: lines '<utterance> WORD WORD'
+  --heard FILE              text of steps/pseudo_label.sh: these words, and those that Whisper hears
   --min-speech S            least speech of an utterance, seconds
   --seed N                  seed of the draw
   --nj N                    jobs
@@ -36,6 +38,10 @@ fi
 if [[ -n $texts ]]; then
   options+=(--texts "$texts")
   inputs+=("$texts")
+fi
+if [[ -n $heard ]]; then
+  options+=(--heard "$heard")
+  inputs+=("$heard")
 fi
 read -ra launcher <<<"$cmd"
 

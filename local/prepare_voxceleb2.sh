@@ -5,6 +5,7 @@ set -euo pipefail
 max_broken=1
 speakers=
 texts=
+heard=
 dev_speakers=100
 test_speakers=100
 min_speech=2
@@ -19,6 +20,7 @@ help_message="usage: local/prepare_voxceleb2.sh [options] <VoxCeleb2 folder> <FL
   --dev-speakers N          speakers of our dev, as many women as men; the others are train
   --test-speakers N         speakers of test, where the corpus has no test/aac
   --texts FILE              what is said, as far as it is known: lines '<utterance> WORD WORD'
+  --heard FILE              text of steps/pseudo_label.sh: these words, and those that Whisper hears
   --min-speech S            least speech of an utterance, seconds
   --seed N                  seed of the draw
   --nj N                    jobs, each of which runs an ffmpeg
@@ -33,7 +35,9 @@ read -ra launcher <<<"$cmd"
 folder=$(dirname "$flac") name=$(basename "$flac")
 outputs=("$flac/conversion")
 for subset in "$corpus"/*/aac; do
-  outputs+=("$flac/$(basename "$(dirname "$subset")")")
+  # of a folder without audio nothing comes
+  [[ -z $(find -L "$subset" -mindepth 3 -maxdepth 3 -name '*.m4a' -print -quit 2>/dev/null) ]] ||
+    outputs+=("$flac/$(basename "$(dirname "$subset")")")
 done
 ume stage --dir "$folder" --name "convert-$name" --force "$force" --audio "$corpus" \
   --output "${outputs[@]}" -- \
@@ -42,5 +46,6 @@ ume stage --dir "$folder" --name "convert-$name" --force "$force" --audio "$corp
 ume stage --dir "$folder" --name "join-$name" --force "$force" --audio "$corpus" \
   --input "$flac/conversion" --output "$flac/conversion.json" "$flac/broken.txt" -- \
   ume convert-voxceleb2 --corpus "$corpus" --output "$flac" --max-broken "$max_broken" --job 0
-"$(dirname "$0")/prepare_speakers.sh" --speakers "$speakers" --texts "$texts" --dev-speakers "$dev_speakers" \
+"$(dirname "$0")/prepare_speakers.sh" --speakers "$speakers" --texts "$texts" \
+  --heard "$heard" --dev-speakers "$dev_speakers" \
   --test-speakers "$test_speakers" --min-speech "$min_speech" --seed "$seed" --nj "$nj" --cmd "$cmd" --force "$force" "$flac" "$data"

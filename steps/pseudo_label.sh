@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write what Whisper hears in the utterances of a data folder, for local/prepare_speakers.sh --texts.
+# Write what Whisper hears in the utterances of a data folder, for local/prepare_speakers.sh --heard.
 set -euo pipefail
 
 whisper=auto

@@ -57,7 +57,9 @@ options+=(--data "$data" --lang "$lang" --exp "$exp")
 [[ -z $steps ]] || options+=(--steps "$steps")
 [[ -z $num_workers ]] || options+=(--num-workers "$num_workers")
 [[ -z $encoder_weights ]] || options+=(--encoder-weights "$encoder_weights")
-inputs=("${files[@]}" "$data/about.json" "$data"/cuts_*.jsonl.gz "$lang/tokens.txt" "$lang/bpe.model")
+inputs=("${files[@]}")
+add_manifests "$data"/cuts_*.jsonl.gz
+inputs+=("$lang/tokens.txt" "$lang/bpe.model")
 if [[ -n $initialize_from ]]; then
   options+=(--initialize_from "$initialize_from" --initialize_parts "[$initialize_parts]")
   inputs+=("$initialize_from/model.safetensors")

@@ -47,7 +47,7 @@ for file in "${files[@]}"; do
 done
 inputs=("${files[@]}")
 for folder in "$@"; do
-  inputs+=("$folder/about.json" "$folder"/*.jsonl.gz)
+  add_manifests "$folder"/*.jsonl.gz
   options+=(--data+ "$folder")
 done
 options+=(--stage "$stage" --exp "$exp")

@@ -75,6 +75,21 @@ def test_rttm_keeps_what_it_can_say(tmp_path_factory, pairs: list) -> None:
     assert np.allclose(read_rttm(path)["r"]["s"], segments, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["Jane Doe", " ", ""])
+def test_names_that_rttm_cannot_hold_are_refused(tmp_path, name: str) -> None:
+    for annotation in ({"a": {name: [(0.0, 1.0)]}}, {name: {"x": [(0.0, 1.0)]}}):
+        with pytest.raises(UmeError, match=f"x.rttm: RTTM cannot hold the name '{name}'; rename"):
+            write_rttm(tmp_path / "x.rttm", annotation)
+    assert not (tmp_path / "x.rttm").exists()
+
+
+def test_rttm_that_is_not_utf8_is_named(tmp_path) -> None:
+    line = "SPEAKER a 1 0.0 1.0 <NA> <NA> Ren\xe9e <NA> <NA>\n"
+    (tmp_path / "ref.rttm").write_bytes(line.encode("latin1"))
+    with pytest.raises(UmeError, match="ref.rttm is not UTF-8"):
+        read_rttm(tmp_path / "ref.rttm")
+
+
 def test_a_line_that_is_not_rttm_is_named(tmp_path) -> None:
     good = "SPEAKER a 1 0.0 1.0 <NA> <NA> x <NA> <NA>\n"
     (tmp_path / "bad.rttm").write_text(good + "SPEAKER a 1 zero\n")

@@ -16,6 +16,7 @@ from ume.files import (
     atomic_path,
     existing,
     read_json,
+    read_text,
     recorded,
     write_json,
     write_text,
@@ -88,6 +89,25 @@ def test_folder_replaces_an_earlier_one(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["folder"]
 
 
+def test_folders_of_others_are_not_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for mark in ("tokens.txt", "tokens.txt"):  # an empty folder, and one of an earlier run
+        with atomic_folder(folder, mark) as temporary:
+            (temporary / mark).touch()
+    with pytest.raises(UmeError, match="folder holds files of somebody else, for it has no x"):
+        with atomic_folder(folder, "x"):
+            pass
+    for inside in (folder, folder / "tokens.txt"):
+        with pytest.raises(UmeError, match=f"folder is to be written and holds {inside}"):
+            with atomic_folder(folder, "tokens.txt", ["", None, inside]):
+                pass
+    with pytest.raises(UmeError, match="tokens.txt is a file; give a folder"):
+        with atomic_folder(folder / "tokens.txt", "x"):
+            pass
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(folder) == ["tokens.txt"]
+
+
 def test_json_round_trip_and_damage(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"ä": [1, 2.5, None]})
@@ -95,6 +115,18 @@ def test_json_round_trip_and_damage(tmp_path: Path) -> None:
     path.write_text('{"a": ')
     with pytest.raises(UmeError, match="x.json is not valid JSON"):
         read_json(path)
+
+
+def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes("Ren\xe9e\n".encode("latin1"))
+    for read in (read_text, read_json):
+        with pytest.raises(
+            UmeError, match=r"/a is not UTF-8 \(byte 0xe9 at 3\); convert it"
+        ) as caught:
+            read(tmp_path / "a")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UmeError, match="/b does not exist; ume stage makes it"):
+        read_text(tmp_path / "b", "ume stage")
 
 
 def test_paths_of_records_are_found_from_anywhere(

@@ -13,7 +13,7 @@ from typing import Dict, Iterable, List, Sequence, Tuple, Union
 import numpy as np
 
 from ume.errors import UmeError
-from ume.files import existing, write_text
+from ume.files import read_text, write_text
 
 SAMPLING_RATE = 16000
 FRAME_SHIFT = 0.02  # seconds
@@ -101,19 +101,18 @@ def frames_to_segments(
 def read_rttm(path: Union[str, Path]) -> Annotation:
     """Read an RTTM file: recording -> speaker -> sorted, joined segments (s)."""
     annotation: Annotation = defaultdict(lambda: defaultdict(list))
-    with open(existing(path), encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            fields = line.split()
-            if not fields or fields[0].startswith(";") or fields[0] != "SPEAKER":
-                continue
-            try:
-                start, duration = float(fields[3]), float(fields[4])
-                annotation[fields[1]][fields[7]].append((start, start + duration))
-            except (IndexError, ValueError):
-                raise UmeError(
-                    f"{path}:{number}: not an RTTM line; write "
-                    "'SPEAKER recording 1 start duration <NA> <NA> speaker <NA> <NA>'"
-                ) from None
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        fields = line.split()
+        if not fields or fields[0].startswith(";") or fields[0] != "SPEAKER":
+            continue
+        try:
+            start, duration = float(fields[3]), float(fields[4])
+            annotation[fields[1]][fields[7]].append((start, start + duration))
+        except (IndexError, ValueError):
+            raise UmeError(
+                f"{path}:{number}: not an RTTM line; write "
+                "'SPEAKER recording 1 start duration <NA> <NA> speaker <NA> <NA>'"
+            ) from None
     return {
         recording: {speaker: merge_segments(segments) for speaker, segments in speakers.items()}
         for recording, speakers in annotation.items()
@@ -121,9 +120,16 @@ def read_rttm(path: Union[str, Path]) -> Annotation:
 
 
 def write_rttm(path: Union[str, Path], annotation: Annotation) -> None:
-    """Write ``annotation`` as RTTM at once: sorted by recording, start and speaker; 1 ms."""
+    """Write ``annotation`` as RTTM at once: sorted by recording, start and speaker; 1 ms.
+
+    Raises:
+        UmeError: a recording or speaker has blanks in its name, which would be further fields.
+    """
     lines = []
     for recording, speakers in sorted(annotation.items()):
+        for name in (recording, *speakers):
+            if len(name.split()) != 1:
+                raise UmeError(f"{path}: RTTM cannot hold the name {name!r}; rename it, no blanks")
         turns = sorted((s, e, speaker) for speaker, segs in speakers.items() for s, e in segs)
         for start, end, speaker in turns:
             lines.append(

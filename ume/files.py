@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Union
+from typing import Any, Iterable, Iterator, Optional, Union
 
 from ume.errors import UmeError
 
@@ -46,9 +46,18 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: PathLike) -> Iterator[Path]:
-    """Yield a folder to fill; on success it replaces ``path`` (if any)."""
+def atomic_folder(
+    path: PathLike, mark: str = "", inputs: Iterable[Optional[PathLike]] = ()
+) -> Iterator[Path]:
+    """Yield a folder to fill; on success it replaces ``path`` (if any).
+
+    Where users name ``path``, give ``mark``, a file that such a folder has, and the ``inputs`` of
+    what is written (empty ones do not count): a folder without the one or with one of the others
+    inside is not ours to replace, and is refused.
+    """
     path = Path(path)
+    if mark:
+        check_replaceable(path, mark, inputs)
     with _aside(path) as folder:
         new, old = folder / path.name, folder / f"{path.name}.old"
         new.mkdir()
@@ -61,6 +70,22 @@ def atomic_folder(path: PathLike) -> Iterator[Path]:
             if old.exists() and not path.exists():
                 os.replace(old, path)
             raise
+
+
+def check_replaceable(path: Path, mark: str, inputs: Iterable[Optional[PathLike]]) -> None:
+    """Raise :class:`UmeError` where ``path`` is anything but free, empty or of an earlier run."""
+    place = path.resolve()
+    for given in inputs:
+        own = Path(given or "/").resolve()
+        if given and place in (own, *own.parents):
+            raise UmeError(f"{path} is to be written and holds {given}; give another folder")
+    if path.exists() and not path.is_dir():
+        raise UmeError(f"{path} is a file; give a folder")
+    if path.is_dir() and any(path.iterdir()) and not (path / mark).exists():
+        raise UmeError(
+            f"{path} holds files of somebody else, for it has no {mark}; give a folder that is "
+            "empty or not there yet"
+        )
 
 
 def write_bytes(path: PathLike, data: Union[bytes, memoryview]) -> None:
@@ -83,10 +108,22 @@ def write_json(path: PathLike, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_text(path: PathLike, made_by: str = "") -> str:
+    """Read text; :class:`UmeError` names a file that is missing or not UTF-8."""
+    try:
+        return existing(path, made_by).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        wrong = error.object[error.start]
+        raise UmeError(
+            f"{path} is not UTF-8 (byte {wrong:#x} at {error.start}); convert it, such as by "
+            "'iconv -f latin1 -t utf8'"
+        ) from None
+
+
 def read_json(path: PathLike) -> Any:
     """Read JSON; :class:`UmeError` names a file that is missing or not JSON."""
     try:
-        return json.loads(existing(path).read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise UmeError(f"{path} is not valid JSON ({error}); remove it and make it again") from None
 

@@ -195,6 +195,8 @@ def array_of(word: str) -> Optional[Tuple[str, int, int]]:
     """``JOB=1:4`` or ``JOB=3`` as (name, first, last); None for other words."""
     match = re.fullmatch(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?", word)
     if not match:
+        if re.match(r"[A-Za-z_]\w*=[^/]*:", word):
+            die(f"{word} is no range of jobs, such as JOB=1:4")
         return None
     name, first, last = match[1], int(match[2]), int(match[3] or match[2])
     if not 1 <= first <= last:

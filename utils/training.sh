@@ -4,6 +4,14 @@
 # shellcheck source=utils/weights.sh
 . "${BASH_SOURCE[0]%/*}/weights.sh"
 
+# add_manifests FILE...: to the array inputs, but for those of test sets, which no training reads.
+add_manifests() {
+  local file
+  for file in "$@"; do
+    [[ ${file##*/} == *_test* ]] || inputs+=("$file")
+  done
+}
+
 # run_training VERB EXP MADE_BY: run 'ume VERB' with the arrays options and inputs, on
 # $torchrun and $cmd, from $encoder_weights; what made the inputs is for the error where one is
 # missing.

@@ -38,7 +38,7 @@ Corpus:
   --speakers DIR            lists speakers_train, speakers_dev, speakers_test; without it dev (and
                             test, where the corpus has none) is drawn:
   --dev-speakers N --test-speakers N  (default: $dev_speakers and $test_speakers)
-  --texts FILE              what is said, lines '<speaker>-<session>-<file> WORD WORD', upper case;
+  --texts FILE              what is said, lines '<speaker>-<session>-<file> WORD WORD';
                             'whisper': as Whisper hears it; 'FILE,whisper': training speakers'
                             words that FILE lacks are Whisper's; without it nothing is learned
                             about content
@@ -111,9 +111,9 @@ lang=$data/lang_$token_type
 [[ $token_type == char ]] || lang+=_$vocab_size
 [[ -n $texts ]] || lang=
 
-# prepare TEXTS: the data folder of the corpus, with the words in TEXTS.
+# prepare LABELS: the data folder of the corpus, with the words that are known, and those in LABELS.
 prepare() {
-  local options=(--texts "$1" --speakers "$speakers" --dev-speakers "$dev_speakers"
+  local options=(--texts "$known" --heard "$1" --speakers "$speakers" --dev-speakers "$dev_speakers"
     --test-speakers "$test_speakers" --min-speech "$min_speech" --seed "$seed" --nj "$nj" --force "$force")
   if [[ -n $voxceleb2 ]]; then
     local/prepare_voxceleb2.sh "${options[@]}" --max-broken "$max_broken" "$voxceleb2" "$data/flac" "$corpus"
@@ -124,9 +124,9 @@ prepare() {
 
 if ((stage <= 1 && stop_stage >= 1)); then
   log "stage 1: corpus"
-  text=$known labels=$data/pseudo_labels
-  [[ $heard == false || $force == true || ! -f $labels/text ]] || text=$labels/text
-  prepare "$text"
+  labels=$data/pseudo_labels before=
+  [[ $heard == false || $force == true || ! -f $labels/text ]] || before=$labels/text
+  prepare "$before"
   if [[ $heard == true ]]; then
     parts="train dev test"
     [[ -z $known ]] || parts=train # others are measured by words that are known

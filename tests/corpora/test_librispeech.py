@@ -8,10 +8,13 @@ import pytest
 import soundfile
 from lhotse import SupervisionSet
 
+from ume.activity import read_rttm
 from ume.corpora.librispeech import Config, main
 from ume.dataset import validate
 from ume.errors import UmeError
 from ume.files import read_json
+from ume.mixing.simulate import Config as SimulateConfig
+from ume.mixing.simulate import main as simulate
 
 PARTS = ("train", "dev", "test")
 
@@ -51,6 +54,17 @@ def test_jobs_and_runs_change_nothing(corpus: Path, data: Path, tmp_path: Path) 
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
 
+def test_other_audio_under_the_same_names_shows(copy: Path, tmp_path: Path) -> None:
+    about = []
+    path = copy / "dev-clean/104/7/104-7-0001.flac"
+    for scale in (1.0, 0.3):
+        audio = soundfile.read(path)[0]
+        soundfile.write(path, scale * audio, 16000)
+        main(Config(str(copy), str(tmp_path / "out")))
+        about.append(read_json(tmp_path / "out" / "about.json"))
+    assert about[0].pop("bytes") > about[1].pop("bytes") > 0 and about[0] == about[1]
+
+
 def test_alignments_win_over_the_vad_and_split_files_choose(copy: Path, tmp_path: Path) -> None:
     (copy / "train-clean-100").mkdir()
     shutil.move(copy / "dev-clean/101", copy / "train-clean-100/101")
@@ -76,6 +90,46 @@ def test_alignments_win_over_the_vad_and_split_files_choose(copy: Path, tmp_path
     assert about["activity"] == {"alignment": 1, "vad": 8} and about["num_with_text"] == 6
 
 
+def test_blanks_in_names_are_underscores_wherever_names_are_written(
+    copy: Path, tmp_path: Path
+) -> None:
+    for old, new in (("101", "Jane Doe"), ("102", "John Doe")):
+        (copy / "dev-clean" / old).rename(copy / "dev-clean" / new)
+        for path in (copy / "dev-clean" / new / "7").iterdir():
+            if path.suffix == ".flac":
+                path.rename(path.with_name(path.name.replace(old, new)))
+            else:
+                path.write_text(path.read_text().replace(old, new.replace(" ", "_")))
+        table = (copy / "SPEAKERS.TXT").read_text()
+        (copy / "SPEAKERS.TXT").write_text(table.replace(f"{old} ", f"{new} "))
+    (tmp_path / "split.yaml").write_text(
+        "train: [{subset: dev-clean, speakers: [Jane Doe, John_Doe]}]\n"
+        "dev: [{subset: dev-clean, speakers: [104, 105]}]\n"
+        "test: [{subset: dev-clean, speakers: [106, 107]}]\n"
+    )
+    out, mix = tmp_path / "out", tmp_path / "mix"
+    main(Config(str(copy), str(out), split=str(tmp_path / "split.yaml")))
+    found = {s.id: s for s in supervisions(out, "train")}
+    assert {s.speaker for s in found.values()} == {"Jane_Doe", "John_Doe"}
+    assert found["Jane_Doe-7-0000"].text == "WORDA SAID"
+    simulate(SimulateConfig(str(out), str(mix), 2, "train=2", "max"))
+    validate.main(validate.Config(str(mix)))
+    reference = read_rttm(mix / "ref_train_max.rttm")
+    assert all(own.keys() == {"Jane_Doe", "John_Doe"} for own in reference.values())
+
+
+def test_names_that_cannot_be_kept_apart_or_written(copy: Path, tmp_path: Path) -> None:
+    (copy / "dev-clean/101").rename(copy / "dev-clean/1 1")
+    (copy / "dev-clean/102").rename(copy / "dev-clean/1_1")
+    refused(copy, tmp_path, "speakers '1 1' and '1_1' are both called 1_1; rename one")
+    (copy / "dev-clean/1_1").rename(copy / "dev-clean/Ren\udce9")
+    refused(copy, tmp_path, r"Ren\\udce9/7/.*flac' has a name that is not UTF-8; rename it")
+    shutil.rmtree(copy / "dev-clean/Ren\udce9")
+    with open(copy / "SPEAKERS.TXT", "ab") as table:
+        table.write("1 1 | F | Ren\xe9e\n".encode("latin1"))
+    refused(copy, tmp_path, "SPEAKERS.TXT is not UTF-8")
+
+
 def test_alignments_of_other_names_are_refused(copy: Path, tmp_path: Path) -> None:
     (tmp_path / "rttm").mkdir()
     line = "SPEAKER 102-7-0000 1 0.5 0.75 <NA> <NA> 102 <NA> <NA>\n"
@@ -95,7 +149,7 @@ def test_folders_that_are_no_corpus(copy: Path, tmp_path: Path) -> None:
 def test_missing_transcripts(copy: Path, tmp_path: Path) -> None:
     path = copy / "dev-clean/101/7/101-7.trans.txt"
     path.write_text("101-7-0000 ONE\n")
-    refused(copy, tmp_path, "101-7-0001.flac has no line in its .trans.txt")
+    refused(copy, tmp_path, "0001.flac has no line '101-7-0001 WORDS' in its .trans.txt")
     for path in copy.rglob("*.trans.txt"):
         path.unlink()
     refused(copy, tmp_path, "dev-clean has no .trans.txt files; restore them, or say .* --split")
@@ -150,6 +204,8 @@ def test_bad_audio_is_named(copy: Path, tmp_path: Path, damage, message: str) ->
         ("train: []", "must give the parts train, dev and test"),
         ("{train: [dev-clean], dev: [], test: []}", "part train: write a list of"),
         ("{train: dev-clean, dev: [], test: []}", "part train: write a list of"),
+        ("{train: 5, dev: [], test: []}", "part train: write a list of .*, not 5"),
+        ("{train: {subset: dev-clean}, dev: [], test: []}", "part train: write a list of"),
         ("{train: [{subset: dev-clean, speaker: [101]}], dev: [], test: []}", "write a list of"),
         ("{train: [{subset: dev-other}], dev: [], test: []}", "subset dev-other is not in"),
         ("{train: [{subset: dev-clean, speakers: 101}], dev: [], test: []}", "speakers cannot be"),
@@ -158,6 +214,8 @@ def test_bad_audio_is_named(copy: Path, tmp_path: Path, damage, message: str) ->
         ("{train: [{subset: dev-clean, speakers: [9]}], dev: [], test: []}", "speaker 9 is not in"),
         ("{train: [{subset: dev-clean, speakers: [101]}], dev: [{subset: dev-clean}], test: []}",
          "speaker 101 is in train and dev"),
+        ("{train: [{subset: dev-clean}, {subset: dev-clean, speakers: [103]}], dev: [], test: []}",
+         "part train selects speaker 103 of dev-clean twice; remove one"),
         ("{train: [{subset: dev-clean}], dev: [], test: []}", "part dev has no utterance"),
     ],
 )  # fmt: skip

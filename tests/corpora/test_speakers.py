@@ -10,13 +10,14 @@ import pytest
 import soundfile
 from lhotse import SupervisionSet
 
-from ume.activity import detect_speech
+from ume.activity import detect_speech, read_rttm
 from ume.corpora import speech
 from ume.corpora.speaker_lists import draw_lists, read_lists
 from ume.corpora.speakers import Config, main, read_metadata
 from ume.dataset import validate
 from ume.errors import UmeError
 from ume.files import read_json
+from ume.mixing import conversations
 
 PARTS = ("train", "dev", "test")
 
@@ -111,6 +112,51 @@ def test_a_folder_without_subsets(corpus: Path, tmp_path: Path) -> None:
     assert found[0].custom["session"] == "session 1"
 
 
+def test_blanks_in_speakers_names_are_underscores(copy: Path, tmp_path: Path) -> None:
+    for old, new in (("101", "Jane  Doe"), ("102", "John Doe ")):
+        (copy / "dev-clean" / old).rename(copy / "dev-clean" / new)
+        table = (copy / "SPEAKERS.TXT").read_text()
+        (copy / "SPEAKERS.TXT").write_text(table.replace(f"{old} ", f"{new} "))
+    given = tmp_path / "lists"
+    given.mkdir()
+    for part, names in {"train": "Jane  Doe\nJohn_Doe\n", "dev": "103", "test": "104"}.items():
+        (given / f"speakers_{part}").write_text(names)
+    data = prepare(copy, tmp_path / "data", min_speech=1.0, speakers=str(given))
+    assert lists(data) == {"train": ["Jane_Doe", "John_Doe"], "dev": ["103"], "test": ["104"]}
+    found = supervisions(data, "train")
+    assert {s.speaker for s in found} == {"Jane_Doe", "John_Doe"}
+    assert "Jane_Doe-7-101-7-0000" in {s.id for s in found}
+    again = prepare(copy, tmp_path / "again", min_speech=1.0, speakers=str(data))
+    assert lists(again) == lists(data)
+    mix = tmp_path / "mix"
+    conversations.main(
+        conversations.Config(data=str(data), output=str(mix), mixtures="train=1", num_speakers="2")
+    )
+    (reference,) = read_rttm(mix / "ref_train_part.rttm").values()
+    assert reference.keys() == {"Jane_Doe", "John_Doe"}
+
+
+def test_speakers_of_one_name_are_both_named(copy: Path, tmp_path: Path) -> None:
+    (copy / "dev-clean/101").rename(copy / "dev-clean/1 1")
+    (copy / "dev-clean/102").rename(copy / "dev-clean/1_1")
+    with pytest.raises(UmeError, match="speakers '1 1' and '1_1' are both called 1_1; rename one"):
+        prepare(copy, tmp_path / "data")
+    shutil.rmtree(copy / "dev-clean/1_1")
+    with open(copy / "SPEAKERS.TXT", "a") as table:
+        table.write("1 1 | F\n1_1 | M\n")
+    with pytest.raises(UmeError, match="SPEAKERS.TXT: speakers '1 1' and '1_1' are both called"):
+        prepare(copy, tmp_path / "data")
+
+
+def test_a_name_that_is_not_utf8_is_named(copy: Path, tmp_path: Path) -> None:
+    (copy / "dev-clean/101").rename(copy / "dev-clean/Ren\udce9e")
+    with pytest.raises(
+        UmeError, match=r"Ren\\udce9e/7/101.*' has a name that is not UTF-8"
+    ) as caught:
+        speech.main(speech.Config(str(copy), str(tmp_path / "speech")))
+    str(caught.value).encode()
+
+
 def test_utterances_with_little_speech_are_left_out(copy: Path, tmp_path: Path) -> None:
     short, silent = (copy / f"dev-clean/101/7/101-7-000{k}.flac" for k in (0, 1))
     soundfile.write(silent, np.zeros(48000), 16000)
@@ -170,6 +216,15 @@ def test_tables_of_sexes(copy: Path, tmp_path: Path) -> None:
     table = tmp_path / "vox2_meta.csv"
     table.write_text("VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \n\n")
     assert read_metadata(table) == {"id00012": "M"}
+    table.write_text("VoxCeleb2 ID ,Gender \n101 ,female \n102 ,f \n")
+    assert read_metadata(table) == {"102": "F"}
+    shutil.copy(table, copy / "vox2_meta.csv")
+    with pytest.raises(UmeError, match="no sex is known of speaker 101; write F or M into"):
+        prepare(copy, tmp_path / "data")
+    (copy / "vox2_meta.csv").unlink()
+    table.write_bytes("VoxCeleb2 ID ,Gender ,Name \n101 ,f ,Ren\xe9e \n".encode("latin1"))
+    with pytest.raises(UmeError, match="vox2_meta.csv is not UTF-8"):
+        read_metadata(table)
     table.write_text("id,sex\nid00012,m\n")
     with pytest.raises(UmeError, match="is not VoxCeleb2's metadata"):
         read_metadata(table)
@@ -184,12 +239,15 @@ def test_tables_of_sexes(copy: Path, tmp_path: Path) -> None:
 
 
 def test_lists_that_are_wrong(tmp_path: Path) -> None:
-    for part, names in {"train": "a b", "dev": "c", "test": "b"}.items():
+    for part, names in {"train": "a\nb\n", "dev": "c", "test": "b"}.items():
         (tmp_path / f"speakers_{part}").write_text(names)
     with pytest.raises(UmeError, match="speaker b is in test and train"):
         read_lists(str(tmp_path), set("abc"))
     with pytest.raises(UmeError, match="speakers_dev: the corpus has no speaker c"):
         read_lists(str(tmp_path), set("ab"))
+    (tmp_path / "speakers_dev").write_bytes(b"Ren\xe9e\n")
+    with pytest.raises(UmeError, match="speakers_dev is not UTF-8"):
+        read_lists(str(tmp_path), set("abc"))
 
 
 def test_a_speaker_of_both_sets_is_named() -> None:
@@ -215,7 +273,7 @@ def test_what_is_known_of_the_words_comes_with_its_utterances(
 ) -> None:
     known = supervisions(prepared, "train")[0].id
     texts = tmp_path / "text"
-    texts.write_text(f"{known} SOME WORDS\n\n")
+    texts.write_text(f"{known} some Words\n\n")
     data = prepare(corpus, tmp_path / "data", min_speech=1.0, texts=str(texts))
     found = {s.id: s.text for part in PARTS for s in supervisions(data, part)}
     assert {name for name, text in found.items() if text is not None} == {known}
@@ -225,3 +283,14 @@ def test_what_is_known_of_the_words_comes_with_its_utterances(
     texts.write_text(f"{known} SOME WORDS\nnobody SAYS THIS\n")
     with pytest.raises(UmeError, match=r"text, line 2: the corpus has no utterance nobody"):
         prepare(corpus, tmp_path / "data", texts=str(texts))
+
+
+def test_what_was_heard_may_be_of_utterances_that_are_gone(
+    corpus: Path, prepared: Path, tmp_path: Path
+) -> None:
+    first, second, *_ = (s.id for s in supervisions(prepared, "train"))
+    texts, heard = tmp_path / "text", tmp_path / "heard"
+    texts.write_text(f"{first} KNOWN\n")
+    heard.write_text(f"{first} HEARD\n{second} HEARD\nnobody SAYS THIS\n")
+    data = prepare(corpus, tmp_path / "data", min_speech=1.0, texts=str(texts), heard=str(heard))
+    assert (data / "text_train").read_text() == f"{first} KNOWN\n{second} HEARD\n"

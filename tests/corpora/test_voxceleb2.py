@@ -295,3 +295,14 @@ def test_the_script_goes_from_m4a_to_manifests_and_skips_what_is_done(
     again = subprocess.run(command, check=True, capture_output=True, text=True)
     stages = again.stdout.splitlines()
     assert len(stages) == 5 and all("done already" in line for line in stages)
+
+
+def test_the_script_takes_a_set_without_audio(copy: Path, tmp_path: Path, root: Path) -> None:
+    shutil.rmtree(copy / "test/aac")
+    (copy / "test/aac/id00004").mkdir(parents=True)
+    command = [root / "local/prepare_voxceleb2.sh", "--dev-speakers", "1", "--test-speakers", "1",
+               "--min-speech", "1", "--nj", "1",
+               copy, tmp_path / "flac", tmp_path / "corpus"]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert not (tmp_path / "flac/test").exists()

@@ -150,3 +150,11 @@ def test_what_cannot_be_used_is_named(tmp_path):
         Augmenter(AugmentConfig(rirs=str(tmp_path / "none.jsonl.gz")), 0)
     with pytest.raises(UmeError, match="factors above 0"):
         Augmenter(AugmentConfig(speeds=[]), 0)
+    for snr in ([10.0], [20.0, 0.0], [0.0, float("nan")]):
+        with pytest.raises(UmeError, match="augment.noise_snr is .*; give the lowest and the high"):
+            Augmenter(AugmentConfig(noise_snr=snr), 0)
+    for share in (50.0, -0.1):
+        with pytest.raises(UmeError, match=f"augment.rir_share is {share}; give it from 0 to 1"):
+            Augmenter(AugmentConfig(rir_share=share), 0)
+        with pytest.raises(UmeError, match=f"augment.noise_share is {share}; give it from 0 to 1"):
+            Augmenter(AugmentConfig(noise_share=share), 0)

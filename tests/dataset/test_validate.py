@@ -61,6 +61,8 @@ def test_what_we_make_is_accepted(mixtures: Path, data: Path) -> None:
         (lambda cuts: supervision(cuts).pop("text"), "is not that of its data folder"),
         (lambda cuts: cuts[0]["tracks"][0]["cut"]["supervisions"].append(supervision(cuts, 1)),
          "more than one supervision"),
+        (lambda cuts: recording(cuts)["transforms"][0]["kwargs"].update(factor=float("inf")),
+         "track .* has gain inf"),
         (lambda cuts: recording(cuts)["sources"][0].update(source="x.flac"),
          "x.flac is missing or no audio"),
     ],
@@ -104,3 +106,13 @@ def test_names_of_parts_may_have_underscores(data: Path, tmp_path: Path) -> None
     simulate(SimulateConfig(str(corpus), str(mixed), 2, "test_other=2", "max min"))
     assert sets_of(mixed) == [("test_other", "max"), ("test_other", "min")]
     main(Config(str(mixed)))
+
+
+@pytest.mark.parametrize("name", ["mycuts", "cuts", "cuts_mine", "cuts_of_mine"])
+def test_a_manifest_of_another_name_stands_alone(copy: Path, name: str) -> None:
+    path = copy / "cuts_test_max.jsonl.gz"
+    path = path.rename(path.with_name(f"{name}.jsonl.gz"))
+    main(Config(str(path)))
+    edit(copy, lambda cuts: supervision(cuts).update(text="said"), name)
+    with pytest.raises(UmeError, match="is not upper case"):
+        main(Config(str(path)))

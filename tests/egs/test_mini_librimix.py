@@ -212,7 +212,7 @@ def one_error(run: "subprocess.CompletedProcess[str]") -> str:
     [
         (2, r"corpus/about.json does not exist; local/prepare_embedded.sh or .* makes it"),
         (3, r"corpus/text_train does not exist; the recipe's stage of the corpus or of mixtures"),
-        (4, r"mix2/about.json does not exist; the stage of mixtures or steps/prepare_lang.sh"),
+        (4, r"cuts_\*.jsonl.gz does not exist; the stage of mixtures or steps/prepare_lang.sh"),
         (5, r"mix2 holds no cuts_test_\*.jsonl.gz; stage 2 makes them"),
         (6, r"mix2 holds no cuts_test_\*.jsonl.gz; stage 2 makes them"),
         (7, r"mix2 holds no cuts_test_\*.jsonl.gz; stage 2 makes them"),

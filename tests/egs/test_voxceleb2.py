@@ -210,3 +210,38 @@ def test_comparisons_that_need_words_are_refused_without_them(tmp_path: Path) ->
     ]
     run = subprocess.run(command, capture_output=True, text=True, env=environment())
     assert run.returncode == 1 and "stage content, which needs --texts" in run.stderr
+
+
+def test_whispers_words_go_on_when_an_utterance_has_left_the_corpus(
+    shared: Path, tmp_path: Path
+) -> None:
+    source, flac = shared / "data" / "librispeech", tmp_path / "flac"
+    sexes = read_sexes(source / "SPEAKERS.TXT")
+    for sex in "FM":
+        own = [p for p in sorted((source / "test-other").iterdir()) if sexes[p.name] == sex]
+        for speaker in own[:3]:
+            for path in sorted(speaker.rglob("*.flac"))[:2]:
+                target = flac / path.relative_to(source / "test-other")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+    shutil.copy(source / "SPEAKERS.TXT", flac)
+    command = [
+        str(ROOT / "egs/voxceleb2/run.sh"),
+        *("--stage", "1", "--stop-stage", "1", "--flac", str(flac), "--texts", "whisper"),
+        *("--dev-speakers", "2", "--test-speakers", "2", "--min-speech", "1", "--nj", "1"),
+        *("--data", str(tmp_path / "data"), "--exp", str(tmp_path / "exp")),
+    ]
+
+    def run() -> str:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment())
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run()
+    labels = tmp_path / "data/pseudo_labels/text"
+    before = read_texts(str(labels))
+    gone = next(path for path in sorted(flac.rglob("*.flac")) if path.stem in before)
+    gone.unlink()
+    run()
+    assert read_texts(str(labels)) == {k: v for k, v in before.items() if k != gone.stem}
+    assert "starting" not in run()

@@ -2,7 +2,7 @@
 
 import subprocess
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Dict, List
 
 import numpy as np
 import pytest
@@ -16,7 +16,8 @@ from ume.dataset import validate
 from ume.dataset.mixtures import load_example
 from ume.errors import UmeError
 from ume.files import read_json
-from ume.mixing.conversations import Config, main, single_speaker_der
+from ume.mixing import conversations as module
+from ume.mixing.conversations import Config, load_piece, main, single_speaker_der
 from ume.mixing.cuts import cut_activity, speech_segments, utterances
 from ume.mixing.metadata import measure
 from ume.scoring.reference import Reference
@@ -177,6 +178,30 @@ def test_noise_is_as_far_below_the_speakers_as_asked_and_in_the_mixture_only(
     assert about["snr"] == [15.0, 15.0] and about["parts"]["dev"]["noises"] == 1
 
 
+def test_only_what_is_heard_is_decoded_again(
+    noise: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: List[str] = []
+
+    def load(recording: Recording, **options: Any) -> np.ndarray:
+        whole.extend([] if options else [recording.id])
+        return load_audio(recording, **options)
+
+    monkeypatch.setattr(module, "load_audio", load)
+    monkeypatch.setattr(module, "MAX_PEAK", 0.1)  # every conversation has to be mixed
+    main(Config(data=str(data), output=str(tmp_path / "mix"), mixtures="train=4", noise=str(noise),
+                **SHORT))  # fmt: skip
+    assert len(whole) == len(set(whole))  # to be measured
+
+
+def test_a_piece_is_a_stretch_of_the_recording(noise: Path) -> None:
+    for recording in load_manifest(noise):
+        for own in (recording, recording.resample(8000).resample(16000)):
+            audio = load_audio(own)[0]
+            for first, count in ((0, len(audio)), (3, len(audio) - 3), (4001, 12345)):
+                assert np.array_equal(load_piece(own, first, count), audio[first : first + count])
+
+
 def test_the_single_speaker_answer(conversations: Path) -> None:
     """Equals the DER that pyannote.metrics gives that answer."""
     from pyannote.core import Annotation, Segment, Timeline
@@ -196,14 +221,14 @@ def test_the_single_speaker_answer(conversations: Path) -> None:
     assert single_speaker_der(cuts(conversations)) == pytest.approx(100 * abs(metric), abs=0.5)
 
 
-def test_the_script_takes_rules_from_a_file(
-    data: Path, conversations: Path, tmp_path: Path, root: Path
-) -> None:
-    (tmp_path / "rules.yaml").write_text("{duration: 8.0, turn: 1.5}\n")
+def test_the_script_takes_rules_from_a_file(data: Path, tmp_path: Path, root: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("{duration: 8.0, turn: 1.5, num_speakers: 1}\n")
     command = [root / "steps/simulate_conversations.sh", "--conf", tmp_path / "rules.yaml",
                "--mixtures", "train=4", data, tmp_path / "a mix"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
-    assert cuts(tmp_path / "a mix") == cuts(conversations)[:4]
+    rules = {"duration": 8.0, "turn": 1.5, "num_speakers": 1}
+    main(Config(data=str(data), output=str(tmp_path / "own"), mixtures="train=4", **rules))
+    assert cuts(tmp_path / "a mix") == cuts(tmp_path / "own")
 
 
 @pytest.mark.parametrize(

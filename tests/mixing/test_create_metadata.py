@@ -10,8 +10,11 @@ import pyloudnorm
 import pytest
 import soundfile
 
+from ume.corpora.tables import Row
 from ume.errors import UmeError
-from ume.mixing.create_metadata import Config, main
+from ume.mixing import create_metadata
+from ume.mixing.create_metadata import Config, Task, gains_of, main, mix_subset
+from ume.mixing.metadata import measure
 from ume.mixing.official_draws import Noises, draw_mixtures, group_utterances
 
 
@@ -262,6 +265,48 @@ def test_jobs_change_nothing_and_noise_may_be_missing(
     table = read(tmp_path / "clean" / "LibriSpeech" / "train-clean-100.csv")
     assert len({row["mixture_ID"] for row in single}) == len(single) == len(table)
     assert not (tmp_path / "clean" / "Wham_noise").exists()
+
+
+def table(utterances: int, speakers: int) -> List[Row]:
+    return [
+        {"speaker_ID": str(k % speakers), "sex": "F", "length": 48000, "origin_path": f"{k}.flac"}
+        for k in range(utterances)
+    ]
+
+
+@pytest.mark.parametrize(
+    "subset, size, count",
+    [("dev-clean", 2, 150), ("dev-clean", 1, 200), ("train-clean-100", 2, 100)],
+)
+def test_only_a_number_that_was_not_asked_for_is_rounded(
+    subset: str, size: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        create_metadata, "measure_all", lambda tasks, *_: [[1.0] * size for _ in tasks]
+    )
+    rows, info = mix_subset(
+        Config("LibriSpeech", "out", num_mixtures=150), subset, size, table(250, 25), None
+    )
+    assert len(rows) == len(info) == count
+
+
+def test_a_subset_without_a_mixture_is_named() -> None:
+    message = "LibriSpeech/train-clean-100: its 8 utterances of 1 speaker.* no mixture of 2; leave"
+    with pytest.raises(UmeError, match=message):
+        mix_subset(Config("LibriSpeech", "out"), "train-clean-100", 2, table(8, 1), None)
+
+
+def test_quiet_sources_get_their_loudness_and_silence_is_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, level in (("quiet", 1e-4), ("loud", 0.1), ("none", 0.0)):
+        audio = level * rng.standard_normal(64000)
+        soundfile.write(tmp_path / f"{name}.wav", audio, 16000, "FLOAT")
+    paths = [tmp_path / "quiet.wav", tmp_path / "loud.wav"]
+    for path, gain, wanted in zip(paths, gains_of(Task(paths, None, [-26, -32])), [-26, -32]):
+        audio = gain * soundfile.read(path)[0]
+        assert measure(audio)[0] == pytest.approx(wanted, abs=0.05)
+    with pytest.raises(UmeError, match="none.wav is silent; take it out$"):
+        gains_of(Task(paths, tmp_path / "none.wav", [-26, -32, -35]))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Real recordings: cuts of several speakers, whose sources nobody knows."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from ume.activity import read_rttm
 from ume.dataset import validate
 from ume.dataset.mixtures import load_example, read_cuts
 from ume.errors import UmeError
+from ume.files import read_json
 from ume.mixing.recordings import Config, main
 
 RTTM = """SPEAKER one 1 0.5 1.0 <NA> <NA> ann <NA> <NA>
@@ -45,6 +47,27 @@ def test_the_mixture_is_the_recording_and_its_sources_are_zero(folder: Path) -> 
     assert reference["one"]["ann"] == [(0.5, 1.5), (2.0, 2.5)]
     assert reference["two"]["cyd"] == [(0.0, 2.0)]  # no longer than the recording
     validate.main(validate.Config(str(mix), audio=True))
+    shutil.copy(mix / "cuts_real_part.jsonl.gz", mix / "mine.jsonl.gz")
+    validate.main(validate.Config(str(mix / "mine.jsonl.gz")))
+
+
+def test_speech_after_the_end_is_said_and_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = "".join(
+        f"SPEAKER one 1 {start} 1.0 <NA> <NA> {speaker} <NA> <NA>\n"
+        for start, speaker in ((2.75, "bob"), (3.5, "dan"), (7.0, "dan"), (8.0, "eve"))
+    )
+    (folder / "ref.rttm").write_text(RTTM.replace("two 1 0.0 9.0", "two 1 0.0 2.001") + late)
+    mix = folder / "mix"
+    main(Config(str(folder), str(folder / "ref.rttm"), str(mix)))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == (
+        f"{folder / 'one.flac'} is shorter than its reference: 3.75 s of speech and 2 whole "
+        "speaker(s) are left out"
+    )
+    assert read_json(mix / "about.json")["outside"] == {"one": {"speakers": 2, "seconds": 3.75}}
+    assert read_rttm(mix / "ref_test_part.rttm")["one"].keys() == {"ann", "bob"}
 
 
 def test_names_and_times_that_cannot_be(folder: Path) -> None:

@@ -1,18 +1,23 @@
 """Mixtures: the arithmetic of LibriMix, its rules, and the same result for any number of jobs."""
 
 import csv
+import shutil
 from collections import Counter
 from pathlib import Path
+from typing import List
 
 import numpy as np
 import pytest
 import soundfile
-from lhotse import load_manifest
+from lhotse import Recording, load_manifest
 
 from ume.activity import read_rttm
+from ume.audio import load_audio
+from ume.corpora import librispeech
 from ume.dataset import validate
 from ume.errors import UmeError
 from ume.files import read_json
+from ume.mixing import simulate
 from ume.mixing.cuts import cut_activity
 from ume.mixing.metadata import LOUDNESS, Source, draw_groups, draw_mixture, measure
 from ume.mixing.simulate import Config, main
@@ -145,6 +150,56 @@ def test_loudness_and_peak_follow_the_rules() -> None:
         assert max(louder) <= LOUDNESS[1] + 1e-6
         if np.abs(mixed).max() < 0.899:
             assert min(louder) >= LOUDNESS[0] - 1e-6
+
+
+@pytest.fixture
+def quiet(corpus: Path, data: Path, tmp_path: Path) -> Path:
+    """``corpus`` with one training speaker at a peak of -60 dBFS, all below the meter's gate."""
+    copy = Path(shutil.copytree(corpus, tmp_path / "quiet" / corpus.name))
+    speaker = next(iter(load_manifest(data / "supervisions_train.jsonl.gz"))).speaker
+    for path in copy.glob(f"*/{speaker}/*/*.flac"):
+        audio, rate = soundfile.read(path)
+        soundfile.write(path, 1e-3 * audio / np.abs(audio).max(), rate)
+    return copy
+
+
+def test_a_quiet_speaker_is_made_as_loud_as_others(quiet: Path, tmp_path: Path) -> None:
+    librispeech.main(librispeech.Config(str(quiet), str(tmp_path / "data")))
+    main(Config(str(tmp_path / "data"), str(tmp_path / "mix"), 2, "train=20", "max"))
+    validate.main(validate.Config(str(tmp_path / "mix"), audio=True))
+    cuts = load_manifest(tmp_path / "mix" / "cuts_train_max.jsonl.gz")
+    tracks = [track.cut for cut in cuts for track in cut.tracks]
+    assert max(track.custom["gain"] for track in tracks) > 100
+    levels = [measure(track.load_audio()[0])[0] for track in tracks]
+    assert LOUDNESS[0] - 0.1 <= min(levels) and max(levels) <= LOUDNESS[1] + 0.1
+
+
+def test_a_silent_file_is_named(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    path = tmp_path / "data" / "recordings_test.jsonl.gz"
+    recordings = load_manifest(path).to_eager()
+    first = next(iter(recordings))
+    first.sources[0].source = str(tmp_path / "none.wav")
+    soundfile.write(tmp_path / "none.wav", np.zeros(first.num_samples), 16000)
+    recordings.to_file(path)
+    with pytest.raises(UmeError, match="none.wav is silent; take it out$"):
+        main(Config(str(tmp_path / "data"), str(tmp_path / "mix"), 2, "test=1"))
+
+
+def test_every_recording_is_measured_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: List[str] = []
+
+    def load(recording: Recording) -> np.ndarray:
+        loaded.append(recording.id)
+        return load_audio(recording)
+
+    monkeypatch.setattr(simulate, "load_audio", load)
+    monkeypatch.setattr(simulate, "MAX_PEAK", 1.0)
+    main(Config(str(data), str(tmp_path / "mix"), "2,3", "train=2"))
+    assert sorted(loaded) == [recording.id for recording in load_manifest(
+        data / "recordings_train.jsonl.gz")]  # fmt: skip
 
 
 def test_a_file_shorter_than_the_meters_block_can_be_measured() -> None:

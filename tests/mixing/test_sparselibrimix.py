@@ -16,7 +16,7 @@ from ume.dataset import validate
 from ume.dataset.mixtures import load_example, reference_activity
 from ume.errors import UmeError
 from ume.files import read_json
-from ume.mixing.sparselibrimix import Config, main
+from ume.mixing.sparselibrimix import Config, Piece, main, measure_piece
 from ume.scoring.reference import Reference
 
 SETS = {"sparse_2_0.4": 2, "sparse_3_0": 3}
@@ -229,6 +229,19 @@ def test_words_unknown_to_the_aligner_are_the_transcripts(
     texts = [s.text for s in cut.supervisions if s.speaker == one["spk_id"]]
     assert texts == [" ".join(words[:3]), None, "AND SO"]
     assert load_example(cut).texts[0] is None and load_example(cut).texts[1] is not None
+
+
+def test_a_quiet_piece_has_a_loudness_and_a_silent_one_is_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).standard_normal(16000)
+    for name, level in (("loud", 0.1), ("quiet", 1e-4), ("none", 0.0)):
+        soundfile.write(tmp_path / f"{name}.wav", level * noise, 16000, "FLOAT")
+    loud, quiet, none = (
+        Piece(tmp_path / f"{n}.wav", 800, 9600, 0) for n in ("loud", "quiet", "none")
+    )
+    difference = measure_piece(loud).loudness - measure_piece(quiet).loudness
+    assert difference == pytest.approx(60, abs=0.01)
+    with pytest.raises(UmeError, match="none.wav, samples 800 to 9600, is silent; take it out$"):
+        measure_piece(none)
 
 
 def test_bad_input(checkout: Path, librispeech: Path, wham: Path, tmp_path: Path) -> None:

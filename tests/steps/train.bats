@@ -23,13 +23,14 @@ setup() {
   [[ $status -eq 0 && $output == *"$wanted<train-echo>"*"<--stage><jepa>"* ]]
 }
 
-@test "training begins with these manifests, and not with others of the same counts" {
+@test "training begins with these manifests; test sets are not among them" {
   mkdir mix lang conversations
-  touch mix/cuts_dev_max.jsonl.gz conversations/cuts_dev_part.jsonl.gz
+  touch mix/cuts_{dev,test,train-100}_max.jsonl.gz conversations/{cuts_dev,cuts_test}_part.jsonl.gz \
+    conversations/recordings_test.jsonl.gz
   run bash -c '. "$1/path.sh" && "$1/steps/train.sh" --conf conf.yaml mix lang exp' x "$root"
-  [[ $output == *"<--input>"*"<mix/about.json><mix/cuts_dev_max.jsonl.gz>"* ]]
+  [[ $output == *"<--input>"*"<conf.yaml><mix/cuts_dev_max.jsonl.gz><mix/cuts_train-100_max.jsonl.gz><lang/tokens.txt>"* ]]
   run bash -c '. "$1/path.sh" && "$1/steps/train_echo.sh" --conf conf.yaml jepa exp conversations' x "$root"
-  [[ $output == *"<--input>"*"<conversations/about.json><conversations/cuts_dev_part.jsonl.gz>"* ]]
+  [[ $output == *"<--input>"*"<conversations/cuts_dev_part.jsonl.gz><--goes-on-from>"* ]]
 }
 
 @test "what is not given is the config's" {

@@ -92,6 +92,7 @@ gone() { ! kill -0 "$(<"$1")" 2>/dev/null; }
   wrong JOB=1:2 x.log touch evil
   wrong JOB=0:2 x.JOB.log touch evil
   wrong JOB=3:2 x.JOB.log touch evil
+  wrong JOB=1:two x.JOB.log touch evil
   wrong --max-jobs-run 0 x.log touch evil
   wrong --pick some x.log touch evil
   wrong x.log

@@ -60,7 +60,8 @@ def main(config: Config) -> None:
     share = SPARE * config.utterances
     texts = sentences(share * len(everyone), config.seed)
     output = Path(config.output)
-    with atomic_folder(output) as folder, ThreadPoolExecutor(config.num_jobs) as pool:
+    writing = atomic_folder(output, "about.json")
+    with writing as folder, ThreadPoolExecutor(config.num_jobs) as pool:
         spoken = dict(zip(everyone, pool.map(
             lambda index: record(
                 everyone[index], texts[index * share : (index + 1) * share],

@@ -83,6 +83,12 @@ def write_data_folder(
     write_json(folder / "about.json", {**about, "parts": summaries})
 
 
+def audio_bytes(parts: Dict[str, List[Utterance]]) -> int:
+    """How large the files of all utterances are: in about.json it tells the stages that measure
+    audio that another has taken its place."""
+    return sum(u.path.stat().st_size for utterances in parts.values() for u in utterances)
+
+
 def write_manifest(path: Path, items: Iterable[Any]) -> None:
     """Write recordings, supervisions or cuts as Lhotse does, but the same bytes each time."""
     with open(path, "wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:

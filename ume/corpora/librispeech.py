@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple
 
 from ume.activity import SAMPLING_RATE, Annotation, Segment, detect_speech, read_rttm
-from ume.corpora.folder import Utterance, write_data_folder
+from ume.corpora.folder import Utterance, audio_bytes, write_data_folder
 from ume.corpora.reading import read_audio, read_header
+from ume.corpora.speech import in_utf8, speaker_names, underscored, with_speaker_names
 from ume.corpora.split import Selection, read_split, split_by_seed
 from ume.errors import UmeError
-from ume.files import atomic_folder, existing
+from ume.files import atomic_folder, existing, read_text
 
 WITHOUT_TEXT = ", or say 'text: false' for its subset in a --split file"
 
@@ -43,9 +44,9 @@ class Config:
 class Source:
     """One audio file of the corpus, before it is read."""
 
-    id: str  # <speaker>-<chapter>-<utterance>
+    id: str  # <speaker>-<chapter>-<utterance>, without blanks
     subset: str
-    speaker: str
+    speaker: str  # without blanks
     path: Path
 
 
@@ -57,7 +58,7 @@ def main(config: Config) -> None:
         raise UmeError("--min-duration must be above 0 and below --max-duration")
     corpus = existing(config.corpus)
     sources = find_sources(corpus)
-    sexes = read_sexes(corpus / "SPEAKERS.TXT")
+    sexes = with_speaker_names(read_sexes(corpus / "SPEAKERS.TXT"), corpus / "SPEAKERS.TXT")
     unknown = sorted({source.speaker for source in sources} - set(sexes))
     if unknown:
         raise UmeError(f"{corpus / 'SPEAKERS.TXT'} lacks speaker {unknown[0]}; add the line")
@@ -75,7 +76,10 @@ def main(config: Config) -> None:
                   if selection.has(source.subset, source.speaker)]  # fmt: skip
         for source, selection in wanted:
             if selection.text and source.id not in texts:
-                raise UmeError(f"{source.path} has no line in its .trans.txt; add it{WITHOUT_TEXT}")
+                raise UmeError(
+                    f"{source.path} has no line '{source.id} WORDS' in its .trans.txt; "
+                    f"add it{WITHOUT_TEXT}"
+                )
         longest = [selection.max_duration or config.max_duration for _, selection in wanted]
         read = pool.map(
             lambda source, limit: read_source(source, alignments, config.min_duration, limit),
@@ -103,25 +107,35 @@ def main(config: Config) -> None:
         "split": config.split,
         "alignments": config.alignments,
         "durations": [config.min_duration, config.max_duration],
+        "bytes": audio_bytes(made),
     }
-    with atomic_folder(config.output) as folder:
+    inputs = [corpus, config.split, config.alignments]
+    with atomic_folder(config.output, "about.json", inputs) as folder:
         write_data_folder(folder, made, about)
 
 
 def find_sources(corpus: Path) -> List[Source]:
-    """All ``<subset>/<speaker>/<chapter>/*.flac`` of a corpus, sorted by path."""
+    """All ``<subset>/<speaker>/<chapter>/*.flac`` of a corpus, sorted by path.
+
+    Raises:
+        UmeError: there are none, two speakers with one name, or a path that is not UTF-8.
+    """
     paths = sorted(corpus.glob("*/*/*/*.flac"))
     if not paths:
         raise UmeError(
             f"{corpus} holds no <subset>/<speaker>/<chapter>/*.flac; "
             "give the folder that holds the subsets (often named LibriSpeech)"
         )
-    return [Source(path.stem, path.parts[-4], path.parts[-3], path) for path in paths]
+    speakers = speaker_names((path.parts[-3] for path in in_utf8(paths)), corpus)
+    return [
+        Source(underscored(path.stem), path.parts[-4], speakers[path.parts[-3]], path)
+        for path in paths
+    ]
 
 
 def read_sexes(path: Path) -> Dict[str, str]:
     """Speaker -> ``F`` or ``M`` from SPEAKERS.TXT."""
-    lines = existing(path).read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     rows = [re.split(r"\s*\|\s*", line.strip()) for line in lines if not line.startswith(";")]
     return {row[0]: row[1] for row in rows if len(row) > 1 and row[1] in ("F", "M")}
 
@@ -137,7 +151,7 @@ def read_transcripts(corpus: Path, subsets: set, remedy: str = "") -> Dict[str, 
         if not paths:
             raise UmeError(f"{corpus / subset} has no .trans.txt files; restore them{remedy}")
         for path in paths:
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in read_text(path).splitlines():
                 name, _, text = line.strip().partition(" ")
                 texts[name] = " ".join(text.upper().split())
     return {name: text for name, text in texts.items() if text}

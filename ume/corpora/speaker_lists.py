@@ -5,9 +5,10 @@ from typing import Dict, List, Mapping, Set
 
 import numpy as np
 
+from ume.corpora.speech import underscored
 from ume.corpora.split import PARTS
 from ume.errors import UmeError
-from ume.files import existing, write_text
+from ume.files import existing, read_text, write_text
 
 Lists = Dict[str, List[str]]  # part -> speakers
 
@@ -19,7 +20,9 @@ def write_lists(folder: Path, lists: Lists) -> None:
 
 
 def read_lists(folder: str, available: Set[str]) -> Lists:
-    """Read the lists of a folder; speakers of the corpus that are in none are left out.
+    """Read the lists of a folder, blanks in names as underscores.
+
+    Speakers of the corpus that are in none are left out.
 
     Raises:
         UmeError: the list of train, dev or test is missing; a speaker is in two lists, or not
@@ -28,7 +31,9 @@ def read_lists(folder: str, available: Set[str]) -> Lists:
     for part in PARTS:
         existing(Path(folder) / f"speakers_{part}")
     lists = {
-        path.name[len("speakers_") :]: path.read_text(encoding="utf-8").split()
+        path.name[len("speakers_") :]: [
+            underscored(line) for line in read_text(path).splitlines() if line.strip()
+        ]
         for path in sorted(Path(folder).glob("speakers_*"))
     }
     owner: Dict[str, str] = {}

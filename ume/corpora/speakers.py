@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Set
 
-from ume.corpora.folder import Utterance, write_data_folder
+from ume.corpora.folder import Utterance, audio_bytes, write_data_folder
 from ume.corpora.librispeech import read_sexes
 from ume.corpora.shares import read_shares
 from ume.corpora.speaker_lists import Lists, draw_lists, read_lists, write_lists
-from ume.corpora.speech import File, find_files
+from ume.corpora.speech import File, find_files, with_speaker_names
 from ume.errors import UmeError
-from ume.files import atomic_folder, existing
+from ume.files import atomic_folder, existing, read_text
 
 MADE_BY = "local/prepare_speakers.sh"
 
@@ -32,9 +32,11 @@ class Config:
     verb); without it dev's speakers are drawn by seed, test's are those of subsets named test...,
     or drawn too."""
     texts: Optional[str] = None
-    """What is said, as far as it is known: Kaldi's `text`, lines `<utterance> WORD WORD`, such as
-    `ume pseudo-label` writes; utterances are named <speaker>-<session>-<file>, blanks in it as
-    underscores."""
+    """What is said, as far as it is known: Kaldi's `text`, lines `<utterance> WORD WORD`;
+    utterances are named <speaker>-<session>-<file>, blanks in it as underscores."""
+    heard: Optional[str] = None
+    """What `ume pseudo-label` wrote: texts, and what Whisper heard in other utterances; those that
+    the corpus has lost since are left out."""
     dev_speakers: int = 100
     """Speakers to draw for dev, as many women as men."""
     test_speakers: int = 100
@@ -55,7 +57,10 @@ def main(config: Config) -> None:
     changed = sorted(set(files) ^ set(found))
     if changed:
         raise UmeError(f"{config.speech} is of other files ({changed[0]}); run {MADE_BY} again")
-    texts = read_texts(config.texts, {file.id for file in files.values()})
+    texts = {
+        **read_texts(config.heard),
+        **read_texts(config.texts, {file.id for file in files.values()}),
+    }
     part_of = {speaker: part for part, speakers in lists.items() for speaker in speakers}
     parts: Dict[str, List[Utterance]] = {part: [] for part in lists}
     short = dict.fromkeys(lists, 0)
@@ -76,11 +81,12 @@ def main(config: Config) -> None:
         "root": str(corpus),
         "seed": config.seed,
         "speakers": config.speakers,
-        "texts": config.texts,
+        "texts": config.heard or config.texts,
         "min_speech": config.min_speech,
         "too_short": short,
+        "bytes": audio_bytes(parts),
     }
-    with atomic_folder(config.output) as folder:
+    with atomic_folder(config.output, "about.json", [corpus, config.texts, config.heard]) as folder:
         write_data_folder(folder, parts, about)
         write_lists(folder, lists)
 
@@ -93,7 +99,7 @@ def choose_speakers(config: Config, files: List[File], sexes: Dict[str, str]) ->
     unknown = sorted(set(subsets) - set(sexes))
     if unknown:
         raise UmeError(
-            f"{config.corpus}: no sex is known of speaker {unknown[0]}; add it to the table"
+            f"{config.corpus}: no sex is known of speaker {unknown[0]}; write F or M into its table"
         )
     if config.speakers:
         return read_lists(config.speakers, set(subsets))
@@ -101,7 +107,7 @@ def choose_speakers(config: Config, files: List[File], sexes: Dict[str, str]) ->
 
 
 def read_texts(path: Optional[str], utterances: Optional[Set[str]] = None) -> Dict[str, str]:
-    """Utterance -> words, of Kaldi's ``text``.
+    """Utterance -> words, of Kaldi's ``text``, in upper case.
 
     Raises:
         UmeError: a line is of none of ``utterances``, where they are given.
@@ -109,7 +115,7 @@ def read_texts(path: Optional[str], utterances: Optional[Set[str]] = None) -> Di
     if path is None:
         return {}
     texts: Dict[str, str] = {}
-    lines = existing(path, "ume pseudo-label").read_text(encoding="utf-8").splitlines()
+    lines = read_text(path, "ume pseudo-label").splitlines()
     for number, line in enumerate(lines, start=1):
         name, *words = line.split() or [""]
         if name and utterances is not None and name not in utterances:
@@ -118,7 +124,7 @@ def read_texts(path: Optional[str], utterances: Optional[Set[str]] = None) -> Di
                 "make the file anew"
             )
         if words:
-            texts[name] = " ".join(words)
+            texts[name] = " ".join(words).upper()
     return texts
 
 
@@ -145,18 +151,21 @@ def read_table(corpus: Path) -> Dict[str, str]:
     """Speaker -> ``F`` or ``M`` from the table of a corpus."""
     for name, read in (("vox2_meta.csv", read_metadata), ("SPEAKERS.TXT", read_sexes)):
         if (corpus / name).exists():
-            return read(corpus / name)
+            return with_speaker_names(read(corpus / name), corpus / name)
     raise UmeError(f"{corpus} has no vox2_meta.csv or SPEAKERS.TXT; write the latter, 'ID | F'")
 
 
 def read_metadata(path: Path) -> Dict[str, str]:
-    """Speaker -> ``F`` or ``M`` from VoxCeleb2's metadata, which has blanks around its values."""
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
+    """Speaker -> ``F`` or ``M`` from VoxCeleb2's metadata, which has blanks around its values.
+
+    A speaker of whom it has anything else is left out.
+    """
+    rows = [[cell.strip() for cell in row] for row in csv.reader(read_text(path).splitlines())]
     try:
         speaker, gender = (rows[0].index(name) for name in ("VoxCeleb2 ID", "Gender"))
-        return {row[speaker]: row[gender].upper() for row in rows[1:] if row}
+        sexes = {row[speaker]: row[gender].upper() for row in rows[1:] if row}
     except (IndexError, ValueError):
         raise UmeError(
             f"{path} is not VoxCeleb2's metadata (columns VoxCeleb2 ID, Gender); fetch it again"
         ) from None
+    return {name: sex for name, sex in sexes.items() if sex in ("F", "M")}

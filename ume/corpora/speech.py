@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, Iterable, List, Mapping
 
 from ume.activity import detect_speech
 from ume.corpora.reading import read_header, read_samples
@@ -32,7 +32,7 @@ class File:
 
     path: Path
     subset: str  # "" where the corpus has none
-    speaker: str
+    speaker: str  # without blanks
     session: str
 
     @property
@@ -40,9 +40,8 @@ class File:
         """The file's name, with speaker and session in front unless they are in it; blanks, which
         no line of Kaldi's `text` could hold, as underscores.
         """
-        prefix = f"{self.speaker}-{self.session}-"
-        stem = self.path.stem
-        return "_".join((stem if stem.startswith(prefix) else prefix + stem).split())
+        prefix, stem = f"{self.path.parts[-3]}-{self.session}-", self.path.stem
+        return underscored(stem if stem.startswith(prefix) else prefix + stem)
 
 
 def main(config: Config) -> None:
@@ -63,14 +62,17 @@ def find_files(corpus: Path) -> List[File]:
     """All ``<subset>/<speaker>/<session>/*.flac``, else ``<speaker>/<session>/*.flac``, sorted.
 
     Raises:
-        UmeError: there are none, or two with one id.
+        UmeError: there are none, two with one id, two speakers with one name, or a path that is
+            not UTF-8.
     """
     paths = sorted(corpus.glob("*/*/*/*.flac")) or sorted(corpus.glob("*/*/*.flac"))
     if not paths:
         raise UmeError(f"{corpus} holds no [<subset>/]<speaker>/<session>/*.flac; check the path")
+    speakers = speaker_names((path.parts[-3] for path in in_utf8(paths)), corpus)
     subsets = [path.relative_to(corpus).parts[:-3] for path in paths]
     files = [
-        File(path, "".join(subset), *path.parts[-3:-1]) for path, subset in zip(paths, subsets)
+        File(path, "".join(subset), speakers[path.parts[-3]], path.parts[-2])
+        for path, subset in zip(paths, subsets)
     ]
     seen: Dict[str, Path] = {}
     for file in files:
@@ -80,3 +82,49 @@ def find_files(corpus: Path) -> List[File]:
             )
         seen[file.id] = file.path
     return files
+
+
+def in_utf8(paths: List[Path]) -> List[Path]:
+    """``paths``, if they can be written to manifests.
+
+    Raises:
+        UmeError: the name of one is not UTF-8.
+    """
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise UmeError(f"{str(path)!r} has a name that is not UTF-8; rename it") from None
+    return paths
+
+
+def underscored(name: str) -> str:
+    """``name`` with underscores for blanks, which separate fields in lists, `text` and RTTM.
+
+    >>> underscored("Jane  Doe ")
+    'Jane_Doe'
+    """
+    return "_".join(name.split())
+
+
+def speaker_names(found: Iterable[str], where: Path) -> Dict[str, str]:
+    """Speakers as ``where`` has them -> the same :func:`underscored`.
+
+    Raises:
+        UmeError: two of them come to one name.
+    """
+    names = {name: underscored(name) for name in found}
+    owner: Dict[str, str] = {}
+    for name, plain in sorted(names.items()):
+        if owner.setdefault(plain, name) != name:
+            raise UmeError(
+                f"{where}: speakers {owner[plain]!r} and {name!r} are both called {plain}; "
+                "rename one"
+            )
+    return names
+
+
+def with_speaker_names(table: Mapping[str, str], where: Path) -> Dict[str, str]:
+    """A table of speakers, such as of their sexes, with their :func:`speaker_names`."""
+    names = speaker_names(table, where)
+    return {names[name]: value for name, value in table.items()}

@@ -8,7 +8,8 @@ A split file gives each part a list of selections::
     test:
       - {subset: dev-clean, speakers: [84, 251]}
 
-Parts must be disjoint in speakers; ``train``, ``dev`` and ``test`` must be there.
+Parts must be disjoint in speakers, and the selections of a part must not overlap; ``train``,
+``dev`` and ``test`` must be there.
 """
 
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from typing import Dict, FrozenSet, List, Optional, Set, Tuple
 import numpy as np
 import yaml
 
+from ume.corpora.speech import underscored
 from ume.errors import UmeError
-from ume.files import existing
+from ume.files import read_text
 
 PARTS = ("train", "dev", "test")
 
@@ -43,17 +45,30 @@ Split = Dict[str, List[Selection]]
 def read_split(path: str, available: Set[Tuple[str, str]]) -> Split:
     """Read a split file; ``available`` holds the (subset, speaker) pairs of the corpus."""
     try:
-        content = yaml.safe_load(existing(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise UmeError(f"{path} is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict) or not set(PARTS) <= set(content):
         raise UmeError(f"{path} must give the parts train, dev and test")
-    split = {
-        part: [read_selection(path, part, item) for item in items or []]
-        for part, items in content.items()
-    }
+    split = {part: read_part(path, part, items) for part, items in content.items()}
     check_split(path, split, available)
     return split
+
+
+def read_part(path: str, part: str, items: object) -> List[Selection]:
+    """The selections of one part of a split file."""
+    selections = items or []
+    if not isinstance(selections, list):
+        raise no_selection(path, part, items)
+    return [read_selection(path, part, item) for item in selections]
+
+
+def no_selection(path: str, part: str, found: object) -> UmeError:
+    """The error of what is there instead of a selection, or of a list of them."""
+    return UmeError(
+        f"{path}: part {part}: write a list of "
+        f"'- {{subset: NAME, speakers: [ID, ...], text: true}}', not {found!r}"
+    )
 
 
 def read_selection(path: str, part: str, item: object) -> Selection:
@@ -61,10 +76,7 @@ def read_selection(path: str, part: str, item: object) -> Selection:
     if not isinstance(item, dict) or "subset" not in item or set(item) - {
         "subset", "speakers", "text", "max_duration"
     }:  # fmt: skip
-        raise UmeError(
-            f"{path}: part {part}: write a list of "
-            "'- {subset: NAME, speakers: [ID, ...], text: true}', not " + repr(item)
-        )
+        raise no_selection(path, part, item)
     speakers = item.get("speakers")
     for name, value, kinds in (
         ("speakers", speakers, list),
@@ -75,17 +87,18 @@ def read_selection(path: str, part: str, item: object) -> Selection:
             raise UmeError(f"{path}: part {part}: {name} cannot be {value!r}")
     return Selection(
         subset=str(item["subset"]),
-        speakers=None if speakers is None else frozenset(str(speaker) for speaker in speakers),
+        speakers=None if speakers is None else frozenset(underscored(str(s)) for s in speakers),
         text=bool(item.get("text", True)),
         max_duration=item.get("max_duration"),
     )
 
 
 def check_split(path: str, split: Split, available: Set[Tuple[str, str]]) -> None:
-    """Every selection must exist in the corpus, and no speaker be in two parts."""
+    """Every selection must exist in the corpus, and no speaker be in two parts or twice in one."""
     subsets = {subset for subset, _ in available}
     owner: Dict[str, str] = {}
     for part, selections in split.items():
+        selected: Set[Tuple[str, str]] = set()
         for selection in selections:
             if selection.subset not in subsets:
                 raise UmeError(
@@ -98,8 +111,16 @@ def check_split(path: str, split: Split, available: Set[Tuple[str, str]]) -> Non
                     f"{path}: speaker {min(missing)[1]} is not in the corpus's {selection.subset}"
                 )
             for subset, speaker in sorted(available):
-                if selection.has(subset, speaker) and owner.setdefault(speaker, part) != part:
+                if not selection.has(subset, speaker):
+                    continue
+                if owner.setdefault(speaker, part) != part:
                     raise UmeError(f"{path}: speaker {speaker} is in {owner[speaker]} and {part}")
+                if (subset, speaker) in selected:
+                    raise UmeError(
+                        f"{path}: part {part} selects speaker {speaker} of {subset} twice; "
+                        "remove one"
+                    )
+                selected.add((subset, speaker))
 
 
 def split_by_seed(available: Set[Tuple[str, str]], sexes: Dict[str, str], seed: int) -> Split:

@@ -48,6 +48,14 @@ class Augmenter:
         self.config, self.seed = config, seed
         if not config.speeds or min(config.speeds) <= 0:
             raise UmeError(f"augment.speeds is {config.speeds}; give factors above 0")
+        for name in ("rir_share", "noise_share"):
+            if not 0 <= getattr(config, name) <= 1:
+                raise UmeError(f"augment.{name} is {getattr(config, name)}; give it from 0 to 1")
+        snr = config.noise_snr
+        if len(snr) != 2 or not snr[0] <= snr[1]:
+            raise UmeError(
+                f"augment.noise_snr is {snr}; give the lowest and the highest, such as [0, 20]"
+            )
         self.rirs = read_recordings(config.rirs, "augment.rirs")
         self.noise = read_recordings(config.noise, "augment.noise")
 

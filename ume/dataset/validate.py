@@ -7,6 +7,7 @@ from typing import Dict, Iterator, List, Optional, Set
 import numpy as np
 import soundfile
 from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
+from lhotse.augmentation import Volume
 from lhotse.cut import Cut, MixedCut
 
 import ume.compat  # noqa: F401  (mends Lhotse)
@@ -14,7 +15,7 @@ from ume.activity import SAMPLING_RATE, Segment
 from ume.audio import load_audio
 from ume.dataset.mixtures import num_samples, read_cuts, tracks_of
 from ume.errors import UmeError
-from ume.files import existing, read_json, recorded
+from ume.files import existing, read_json, read_text, recorded
 from ume.mixing.cuts import talks_over_itself, utterances
 from ume.mixing.transforms import file_format
 
@@ -55,9 +56,10 @@ def check_manifest(path: Path, audio: bool) -> Iterator[str]:
         if cut.id in ids:
             yield f"cut {cut.id} is there twice"
         ids.add(cut.id)
-        recording = path.name.startswith("cuts_") and isinstance(cut, MonoCut)
+        recording = not path.name.startswith("recordings_") and isinstance(cut, MonoCut)
         of_cut = check_recording(cut) if recording else check_cut(cut)
-        faults = [*of_cut, *check_texts(cut, promised), *check_headers(cut, headers)]
+        faults = [*of_cut, *check_gains(cut), *check_texts(cut, promised)]
+        faults += check_headers(cut, headers)
         if audio and not faults:
             faults = list(check_audio(cut))
         yield from (f"cut {cut.id}: {fault}" for fault in faults)
@@ -75,19 +77,23 @@ def utterance_cuts(path: Path) -> List[Cut]:
 
 
 def promised_texts(path: Path) -> Dict[str, str]:
-    """Utterance -> text of the data folder behind a manifest; empty where words may be cut."""
+    """Utterance -> text of the data folder behind a manifest.
+
+    Empty where words may be cut, and for a manifest whose name is none of ours.
+    """
     kind, _, part = path.name.split(".")[0].partition("_")
-    folder, mode = path.parent, ""
+    folder = path.parent
     if kind == "cuts":
         part, _, mode = part.rpartition("_")
-    if kind == "cuts" and (folder / "about.json").exists() and mode != "min":
+        if mode not in ("max", "part") or not (folder / "about.json").exists():
+            return {}
         about = read_json(folder / "about.json")
         if "data" not in about:  # recordings, of which no words are known
             return {}
         folder = recorded(about["data"], folder / "about.json")
-    elif kind == "cuts":
+    elif kind != "recordings":
         return {}
-    lines = existing(folder / f"text_{part}").read_text(encoding="utf-8").splitlines()
+    lines = read_text(folder / f"text_{part}").splitlines()
     return {name: text for name, _, text in (line.partition(" ") for line in lines)}
 
 
@@ -126,6 +132,14 @@ def check_activity(supervision: SupervisionSegment) -> Iterator[str]:
         if item.end > supervision.end + SAMPLE or item.start < supervision.start - SAMPLE:
             yield f"speech of {supervision.id} at {item.start:g} s is not inside its supervision"
         last = (item.start, item.end)
+
+
+def check_gains(cut: Cut) -> Iterator[str]:
+    """Gains of tracks that are no numbers."""
+    for track in tracks_of(cut):
+        for transform in track.cut.recording.transforms or []:
+            if isinstance(transform, Volume) and not np.isfinite(transform.factor):
+                yield f"track {track.cut.id} has gain {transform.factor}"
 
 
 def check_texts(cut: Cut, promised: Dict[str, str]) -> Iterator[str]:

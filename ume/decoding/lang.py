@@ -49,7 +49,7 @@ def main(config: Config) -> None:
     if len(vocabulary) < 2:
         raise UmeError(f"{', '.join(files)} has one word only; a language model needs two")
     published = find_published(Path(config.lm)) if config.lm else None
-    with atomic_folder(config.lang) as lang:
+    with atomic_folder(config.lang, "tokens.txt", [*files, config.dev_text, config.lm]) as lang:
         tokenizer = make_tokenizer(lang, sentences, config)
         arpas = unpack(published, lang) if published else train(sentences, lang)
         if published:

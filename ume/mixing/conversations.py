@@ -8,7 +8,7 @@ together its source. Noise, if there is some, is in the mixture only.
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
@@ -28,7 +28,7 @@ from ume.mixing.cuts import (
     speech_segments,
     statistics,
 )
-from ume.mixing.metadata import LOUDNESS, MAX_PEAK, measure, mix
+from ume.mixing.metadata import LOUDNESS, MAX_PEAK, measure_at_full_scale, mix
 from ume.mixing.simulate import parse_mixtures
 from ume.mixing.turns import Rules, Spoken, Turn, draw_turns
 
@@ -44,7 +44,7 @@ class Config(Rules):
     """Data folder whose utterances are spoken."""
     output: str
     """Mixture folder to write."""
-    num_speakers: str = "1,2,3,4"
+    num_speakers: Union[int, str] = "1,2,3,4"
     """Numbers of speakers, by turns."""
     mixtures: str = "train=3000 dev=200 test=300"
     """Conversations per part; parts of the data folder that are not named are left out."""
@@ -105,7 +105,8 @@ def main(config: Config) -> None:
     counts = parse_mixtures(config.mixtures)
     dealt = deal_noise(config.noise, list(counts))
     parts: Dict[str, Any] = {}
-    with atomic_folder(config.output) as folder, ThreadPoolExecutor(config.num_jobs) as pool:
+    writing = atomic_folder(config.output, "about.json", [config.data, config.noise])
+    with writing as folder, ThreadPoolExecutor(config.num_jobs) as pool:
         for name, count in counts.items():
             part = read_part(config.data, name, dealt[name])
             if len(part.voices) < max(numbers):
@@ -135,7 +136,7 @@ def main(config: Config) -> None:
         })  # fmt: skip
 
 
-def parse_numbers(given: str) -> List[int]:
+def parse_numbers(given: Union[int, str]) -> List[int]:
     """``1,2,3,4`` as numbers of speakers."""
     words = str(given).split(",")
     if not all(word.isdigit() and int(word) for word in words):
@@ -213,11 +214,8 @@ def make_cuts(
 
 def measured(recording: Recording) -> Tuple[float, float]:
     """Loudness (LUFS) and peak of a recording, however quiet it is."""
-    audio = load_audio(recording)[0]  # (T,)
-    peak = float(np.abs(audio).max())
-    if peak == 0:
-        raise UmeError(f"{recording.id} is silent; take it out")
-    return measure(audio / peak)[0] + 20 * float(np.log10(peak)), peak
+    name = str(recording.sources[0].source)
+    return measure_at_full_scale(load_audio(recording)[0], name=name)
 
 
 def conversation_cut(
@@ -245,11 +243,15 @@ def conversation_cut(
         )
         noise_peak = noise_gain * hum[noise.recording][1]
     if sum(peaks.values()) + noise_peak > MAX_PEAK:  # else the sum cannot
-        signals = [gain * load_piece(turn, part) for gain, turn in zip(gains, turns)]
+        signals = [
+            gain * load_piece(part.recordings[turn.utterance], turn.first, turn.num_samples)
+            for gain, turn in zip(gains, turns)
+        ]
         starts = [turn.start for turn in turns]
         if noise is not None:
-            audio = noise_gain * load_audio(part.noises[noise.recording])[0]
-            signals += [audio[first : first + length] for first, length, _ in pieces]
+            stretches = {(first, length) for first, length, _ in pieces}
+            audio = {s: load_piece(part.noises[noise.recording], *s) for s in stretches}
+            signals += [noise_gain * audio[first, length] for first, length, _ in pieces]
             starts += [start for _, _, start in pieces]
         scale = min(1.0, MAX_PEAK / float(np.abs(mix(signals, starts)).max()))
         gains, noise_gain = [scale * gain for gain in gains], scale * noise_gain
@@ -294,10 +296,12 @@ def noise_pieces(noise: Noise, size: int, total: int) -> List[Tuple[int, int, in
     return pieces
 
 
-def load_piece(turn: Turn, part: Part) -> np.ndarray:
-    """The samples of a turn, (T,)."""
-    audio = load_audio(part.recordings[turn.utterance])[0]
-    return audio[turn.first : turn.first + turn.num_samples]
+def load_piece(recording: Recording, first: int, count: int) -> np.ndarray:
+    """Samples [``first``, ``first + count``) of a recording, (T,)."""
+    if recording.transforms:  # what it is resampled to depends on where that begins
+        return load_audio(recording)[0, first : first + count]
+    start, duration = first / SAMPLING_RATE, count / SAMPLING_RATE
+    return load_audio(recording, offset=start, duration=duration)[0, :count]
 
 
 def single_speaker_der(cuts: Iterable[Cut]) -> float:

@@ -20,7 +20,7 @@ from ume.orphans import workers
 
 SUBSETS = ("dev-clean", "dev-other", "test-clean", "test-other", "train-clean-100",
            "train-clean-360", "train-other-500")  # fmt: skip
-ROUND = 100  # the number of mixtures is rounded down to a multiple, where there are as many
+ROUND = 100  # as many mixtures as the utterances give are rounded down to a multiple, if they can
 
 
 @dataclass
@@ -38,7 +38,8 @@ class Config:
     subsets: str = ""
     """Subsets of LibriSpeech, such as `dev-clean test-clean`; without it all that are there."""
     num_mixtures: int = 3000
-    """Mixtures of a dev or test subset; training subsets use every utterance once."""
+    """Mixtures of a dev or test subset; training subsets, and mixtures of one speaker, use every
+    utterance once."""
     seed: int = SEED
     """Seed of every subset's draws; LibriMix's is 72."""
     num_jobs: int = 1
@@ -67,7 +68,8 @@ def main(config: Config) -> None:
     with ThreadPoolExecutor(config.num_jobs) as pool:
         tables = {subset: librispeech_table(corpus, subset, sexes, pool) for subset in subsets}
         noises = {kind: wham_table(wham, kind, pool) for kind in kinds} if wham else {}
-    with atomic_folder(config.output) as folder:
+    inputs = [config.librispeech, config.wham]
+    with atomic_folder(config.output, "about.json", inputs) as folder:
         for name, table in tables.items():
             write_table(folder / "LibriSpeech" / f"{name}.csv", table)
         for name, table in noises.items():
@@ -111,19 +113,27 @@ def mix_subset(
 ) -> "tuple[List[Row], List[Row]]":
     """Rows of the CSV of mixtures, and of the one with their speakers."""
     noises = noise and Noises([row["length"] for row in noise], [row["augmented"] for row in noise])
+    train = subset.startswith("train")
     try:
         draws = draw_mixtures(
             [row["speaker_ID"] for row in table],
             [row["length"] for row in table],
             noises or None,
             number,
-            subset.startswith("train"),
+            train,
             config.num_mixtures,
             config.seed,
         )
     except UmeError as error:
         raise UmeError(f"{subset}, {number} speakers: {error}") from None
-    draws = draws[: len(draws) // ROUND * ROUND] or draws
+    if not draws:
+        speakers = len({row["speaker_ID"] for row in table})
+        raise UmeError(
+            f"{config.librispeech}/{subset}: its {len(table)} utterances of {speakers} speaker(s) "
+            f"give no mixture of {number}; leave it out of --subsets, or {number} of --num-speakers"
+        )
+    if train or number == 1:
+        draws = draws[: len(draws) // ROUND * ROUND] or draws
     tasks = [make_task(config, draw, table, noise) for draw in draws]
     gains = measure_all(tasks, config.num_jobs, f"libri{number}mix_{subset}")
     return (
@@ -163,7 +173,8 @@ def gains_of(task: Task) -> List[float]:
     if task.noise:
         noise, _ = soundfile.read(task.noise, length, dtype="float32", always_2d=True)  # (T', C)
         signals.append(np.pad(noise[:, 0], (0, length - len(noise))))
-    measured = [measure(signal) for signal in signals]  # LUFS, peak
+    names = map(str, [*task.sources, task.noise])
+    measured = [measure(signal, name=name) for signal, name in zip(signals, names)]  # LUFS, peak
     scaled = []
     for signal, (loudness, peak), target in zip(signals, measured, task.loudness):
         gain = 10 ** ((target - loudness) / 20)
@@ -171,10 +182,7 @@ def gains_of(task: Task) -> List[float]:
     peak = np.abs(np.sum(scaled, axis=0)).max()
     weight = min(1.0, MAX_PEAK / peak)
     after = [measure(signal * weight)[0] for signal in scaled]
-    gains = [float(10 ** ((new - old) / 20)) for new, (old, _) in zip(after, measured)]
-    if not np.isfinite(gains).all():
-        raise UmeError(f"one of {', '.join(map(str, [*task.sources, task.noise]))} is silent")
-    return gains
+    return [float(10 ** ((new - old) / 20)) for new, (old, _) in zip(after, measured)]
 
 
 def mixture_row(

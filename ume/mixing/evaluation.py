@@ -56,14 +56,15 @@ def check_complete(needed: Dict[str, Sequence[Path]]) -> None:
 
 
 def write_evaluation_folder(
-    output: str, sets: Iterable[EvaluationSet], about: Dict[str, Any]
+    output: str, sets: Iterable[EvaluationSet], about: Dict[str, Any], inputs: Sequence[str]
 ) -> None:
     """Write the mixture folder ``output``, which is its own data folder.
 
-    Cuts, references, texts by utterance, and about.json, which begins with ``about``.
+    Cuts, references, texts by utterance, and about.json, which begins with ``about``; none of the
+    ``inputs`` may lie inside.
     """
     parts: Dict[str, Any] = {}
-    with atomic_folder(output) as folder:
+    with atomic_folder(output, "about.json", inputs) as folder:
         for one in sets:
             name = f"{one.part}_{MODE}"
             write_manifest(folder / f"cuts_{name}.jsonl.gz", one.cuts)

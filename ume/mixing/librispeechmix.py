@@ -75,7 +75,8 @@ def main(config: Config) -> None:
     alignments = read_alignments(config.alignments, utterances)
     with ThreadPoolExecutor(config.num_jobs) as pool:
         sets = [make_set(part, own, alignments, pool) for part, own in rows.items()]
-    write_evaluation_folder(config.output, sets, {"corpus": "LibriSpeechMix"})
+    inputs = [config.lists, config.librispeech]
+    write_evaluation_folder(config.output, sets, {"corpus": "LibriSpeechMix"}, inputs)
 
 
 def read_list(path: Path, corpus: Path) -> Iterator[Row]:

@@ -20,6 +20,9 @@ LOUDNESS = (-33.0, -25.0)  # LUFS
 MAX_PEAK = 0.9
 START = (0.1, 0.9)  # part mode: where later sources start, as shares of the first one's length
 METER_BLOCK = 0.4  # seconds, ITU-R BS.1770
+# LUFS; BS.1770 leaves out what is 10 dB below the rest, and what is below -70 LUFS: where the whole
+# is below this, that is some of the speech, or all
+QUIET = -60.0
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,36 @@ class Mixture:
         return "_".join(self.sources)
 
 
-def measure(audio: np.ndarray, block: float = METER_BLOCK) -> Tuple[float, float]:
-    """Loudness (LUFS, by blocks of ``block`` s) and peak of ``audio`` (T,), 16 kHz."""
+def measure(
+    audio: np.ndarray, block: float = METER_BLOCK, name: str = "the audio"
+) -> Tuple[float, float]:
+    """Loudness (LUFS, by blocks of ``block`` s) and peak of ``audio`` (T,), 16 kHz.
+
+    Raises :class:`UmeError`, which calls it ``name``, if it is silent.
+    """
+    loudness = integrated_loudness(audio, block)
+    if loudness >= QUIET:
+        return loudness, float(np.abs(audio).max())
+    return measure_at_full_scale(audio, block, name)
+
+
+def measure_at_full_scale(
+    audio: np.ndarray, block: float = METER_BLOCK, name: str = "the audio"
+) -> Tuple[float, float]:
+    """What :func:`measure` gives, but measured with the peak at 1, however quiet it is."""
+    peak = float(np.abs(audio).max())
+    loudness = integrated_loudness(audio / peak, block) if peak else -np.inf
+    if not np.isfinite(loudness):
+        raise UmeError(f"{name} is silent; take it out")
+    return loudness + 20 * float(np.log10(peak)), peak
+
+
+def integrated_loudness(audio: np.ndarray, block: float) -> float:
+    """BS.1770's loudness (LUFS) of ``audio`` (T,), 16 kHz; -inf if no block is above its gate."""
     import pyloudnorm  # half a second, which every job that reads cuts would pay
 
     block = min(block, len(audio) / SAMPLING_RATE)
-    meter = pyloudnorm.Meter(SAMPLING_RATE, block_size=block)
-    return float(meter.integrated_loudness(audio)), float(np.abs(audio).max())
+    return float(pyloudnorm.Meter(SAMPLING_RATE, block_size=block).integrated_loudness(audio))
 
 
 def draw_groups(

@@ -36,6 +36,8 @@ class Config:
 def main(config: Config) -> None:
     """Write ``cuts_<part>_part.jsonl.gz``, ``ref_<part>_part.rttm`` and ``about.json``.
 
+    Speech after the end of a recording is left out, said and counted.
+
     Raises:
         UmeError: no audio; a recording that the RTTM file does not know, or without its audio.
     """
@@ -55,14 +57,30 @@ def main(config: Config) -> None:
         where = config.rttm if missing[0] in paths else config.audio
         raise UmeError(f"{where} lacks recording {missing[0]}")
     cuts = [recording_cut(path, reference[name]) for name, path in paths.items()]
-    with atomic_folder(config.output) as output:
+    outside = {cut.id: left_out(cut, reference[cut.id]) for cut in cuts}
+    outside = {name: found for name, found in outside.items() if any(found.values())}
+    for name, found in outside.items():
+        print(
+            f"{paths[name]} is shorter than its reference: {found['seconds']:.2f} s of speech and "
+            f"{found['speakers']} whole speaker(s) are left out"
+        )
+    with atomic_folder(config.output, "about.json", [config.audio, config.rttm]) as output:
         name = f"{config.part}_{MODE}"
         write_manifest(output / f"cuts_{name}.jsonl.gz", cuts)
         write_rttm(output / f"ref_{name}.rttm", {cut.id: cut_activity(cut) for cut in cuts})
         about: Dict[str, Any] = {"audio": str(folder), "rttm": config.rttm}
         write_json(output / "about.json", {
-            **about, "parts": {config.part: {MODE: statistics(cuts)}},
+            **about, "outside": outside, "parts": {config.part: {MODE: statistics(cuts)}},
         })  # fmt: skip
+
+
+def left_out(cut: MonoCut, speakers: Dict[str, List[Segment]]) -> Dict[str, float]:
+    """Speech (s) of a reference after the end of the cut, and speakers who have no other."""
+    late = [(max(start, cut.duration), end) for own in speakers.values() for start, end in own]
+    return {
+        "speakers": len(speakers.keys() - {s.speaker for s in cut.supervisions}),
+        "seconds": round(sum(end - start for start, end in late if end > start), 2),
+    }
 
 
 def recording_cut(path: Path, speakers: Dict[str, List[Segment]]) -> MonoCut:

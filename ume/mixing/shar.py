@@ -21,7 +21,7 @@ from lhotse.utils import fastcopy
 from tqdm import tqdm
 
 from ume.audio import load_audio
-from ume.dataset.mixtures import add_track, num_samples, tracks_by_speaker
+from ume.dataset.mixtures import add_track, num_samples, tracks_by_speaker, tracks_of
 from ume.errors import UmeError
 from ume.files import atomic_folder
 from ume.jobs import of_job
@@ -91,12 +91,16 @@ def parts_of(cut: Cut) -> Dict[str, List[MixTrack]]:
 
 def mono_cut(cut: Cut) -> MonoCut:
     """A mixture as one recording, in memory, with its sources and noise as custom recordings."""
-    mixture = load_audio(cut)[0]
+    found = parts_of(cut)
     parts: Dict[str, np.ndarray] = {}
-    for name, tracks in parts_of(cut).items():
+    for name, tracks in found.items():
         parts[name] = np.zeros(num_samples(cut, cut.sampling_rate), np.float32)
         for track in tracks:
             add_track(track, parts[name], 0, cut.sampling_rate)
+    if sum(map(len, found.values())) == len(tracks_of(cut)):  # decoded already
+        mixture = np.sum(list(parts.values()), axis=0)  # (T,)
+    else:
+        mixture = load_audio(cut)[0]
     # 16 bits end at full scale: a mixture above it becomes softer, and its parts with it
     scale = max(1.0, *(float(np.abs(audio).max()) for audio in (mixture, *parts.values())))
     custom: Dict[str, Any] = {

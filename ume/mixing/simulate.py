@@ -4,8 +4,9 @@ import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
-from typing import Any, Dict, List, Union
+from typing import Any, Dict, List, Tuple, Union
 
 import numpy as np
 from lhotse import Recording, RecordingSet, SupervisionSegment, SupervisionSet
@@ -61,7 +62,8 @@ def main(config: Config) -> None:
     data = existing(config.data, "local/prepare_embedded.sh or local/prepare_librispeech.sh")
     root = read_json(data / "about.json")["root"]
     statistics_of: Dict[str, Any] = {}
-    with atomic_folder(config.output) as folder, ThreadPoolExecutor(config.num_jobs) as pool:
+    writing = atomic_folder(config.output, "about.json", [data])
+    with writing as folder, ThreadPoolExecutor(config.num_jobs) as pool:
         for part, count in parse_mixtures(config.mixtures).items():
             path = data / f"recordings_{part}.jsonl.gz"
             if not path.exists():
@@ -75,10 +77,8 @@ def main(config: Config) -> None:
                     f"--mixtures: part {part} has {count} and --num-speakers {len(numbers)} kinds; "
                     "give one of each at least"
                 )
-            drawn = [
-                draw(recordings, supervisions, share, number, config, part, pool)
-                for number, share in zip(numbers, shares(count, len(numbers)))
-            ]
+            counts = dict(zip(numbers, shares(count, len(numbers))))
+            drawn = draw(recordings, supervisions, counts, config, part, pool)
             mixtures = by_turns(drawn)
             paths = {
                 name: os.path.relpath(recording.sources[0].source, root)
@@ -141,36 +141,39 @@ def by_turns(drawn: List[List[Mixture]]) -> List[Mixture]:
 def draw(
     recordings: Dict[str, Recording],
     supervisions: Dict[str, SupervisionSegment],
-    count: int,
-    num_speakers: int,
+    counts: Dict[int, int],
     config: Config,
     part: str,
     pool: ThreadPoolExecutor,
-) -> List[Mixture]:
-    """Draw ``count`` mixtures of ``num_speakers`` speakers of one part."""
-    seed = [config.seed, num_speakers, *part.encode()]
+) -> List[List[Mixture]]:
+    """Draw mixtures of one part, ``counts`` of each number of speakers; all is measured once."""
 
     def load(name: str) -> np.ndarray:
         return load_audio(recordings[name])[0]  # (T,)
 
     def source(name: str) -> Source:
-        loudness, peak = measure(load(name))
         recording = recordings[name]
+        loudness, peak = measure(load(name), name=str(recording.sources[0].source))
         return Source(name, supervisions[name].speaker, recording.num_samples, loudness, peak)
 
-    def one(item: Any) -> Mixture:
-        index, group = item
-        rng = np.random.default_rng([*seed, index + 1])
+    def one(number: int, index: int, group: Tuple[int, ...]) -> Mixture:
+        rng = np.random.default_rng([*seeds[number], index + 1])
         return draw_mixture([sources[i] for i in group], rng, lambda s: load(s.id))
 
     names = sorted(recordings)
     speakers = [supervisions[name].speaker for name in names]
+    seeds = {number: [config.seed, number, *part.encode()] for number in counts}
     try:
-        groups = draw_groups(speakers, count, num_speakers, np.random.default_rng(seed))
+        groups = {
+            number: draw_groups(speakers, count, number, np.random.default_rng(seeds[number]))
+            for number, count in counts.items()
+        }
     except UmeError as error:
         raise UmeError(f"{config.data}, part {part}: {error}") from None
     sources = list(pool.map(source, names))
-    return list(pool.map(one, enumerate(groups)))
+    return [
+        list(pool.map(partial(one, number), range(len(own)), own)) for number, own in groups.items()
+    ]
 
 
 def sex_counts(

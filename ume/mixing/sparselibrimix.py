@@ -137,7 +137,8 @@ def main(config: Config) -> None:
         )
         for part, own in rows.items()
     ]
-    write_evaluation_folder(config.output, sets, {"corpus": "SparseLibriMix"})
+    inputs = [config.metadata, config.librispeech]
+    write_evaluation_folder(config.output, sets, {"corpus": "SparseLibriMix"}, inputs)
 
 
 def find_sets(metadata: Path, noisy: bool) -> Dict[str, Path]:
@@ -235,7 +236,8 @@ def measure_piece(piece: Piece) -> Level:
     if rate != SAMPLING_RATE:
         raise UmeError(f"{piece.path} has {rate} Hz, not {SAMPLING_RATE}; use the 16 kHz version")
     mean = float(np.mean(audio))
-    loudness, _ = measure(audio - mean, METER_BLOCK)
+    name = f"{piece.path}, samples {piece.first} to {piece.last},"
+    loudness, _ = measure(audio - mean, METER_BLOCK, name)
     return Level(mean, loudness, len(audio), samples, channels)
 
 

@@ -123,7 +123,7 @@ def main(config: Config) -> None:
         runs += [read_run(title or paths[0].name, path) for path in paths]
     if not any(run.ends for run in runs):
         raise UmeError("none of the runs has a logged loss; train for some steps")
-    with atomic_folder(config.out) as folder:
+    with atomic_folder(config.out, "trainings.md", [run.path for run in runs]) as folder:
         draw(runs, folder / "trainings.png")
         write_text(folder / "trainings.md", table(runs))
     print(f"{config.out}: trainings.md, trainings.png")
