@@ -98,7 +98,7 @@ def our_step() -> Step:
     config = UMEConfig(
         SPEAKERS,
         encoder=EncoderConfig("e-branchformer", e_branchformer=encoder),
-        separation=SeparationConfig("free", 512, 32, 16, skip=False, mask="relu"),
+        separation=SeparationConfig("free", kernel=32, stride=16, skip=False, mask="relu"),
         loss=LossConfig(0.5, 0.5, 0.0),
     )
     model = UME(config).train()

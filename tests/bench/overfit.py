@@ -71,6 +71,16 @@ def scores(model: UME, batch: MixtureBatch, tokenizer: Tokenizer) -> str:
     return f"DER {100 * der:.2f} %, SI-SDR {si_sdr:.1f} dB, WER {100 * wrong / total:.1f} %"
 
 
+def make_model(num_speakers: int, vocab_size: int) -> UME:
+    """UME without dropout, its encoder not yet pretrained."""
+    return UME(UMEConfig(
+        num_speakers=num_speakers,
+        vocab_size=vocab_size,
+        separation=SeparationConfig("free", kernel=160, stride=80, hidden=256, mask="relu"),
+        asr=RecogniserConfig(dropout=0.0),
+    ))  # fmt: skip
+
+
 def main() -> None:
     """Train, and print the figures as they come."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -89,12 +99,7 @@ def main() -> None:
     batch = batch_of(given.cuts, given.mixtures, given.longest)
     speakers = batch.sources.shape[1]
     tokenizer = Tokenizer(given.lang)
-    model = UME(UMEConfig(
-        num_speakers=speakers,
-        vocab_size=tokenizer.vocab_size,
-        separation=SeparationConfig("free", 512, 160, 80, hidden=256, mask="relu"),
-        asr=RecogniserConfig(dropout=0.0),
-    ))  # fmt: skip
+    model = make_model(speakers, tokenizer.vocab_size)
     initialise(model.encoder)
     groups = parameter_groups(model, given.rate / 10, given.rate, 0.0)
     optimizer = torch.optim.AdamW(groups)

@@ -1,6 +1,6 @@
 """The separation head: Conv-TasNet on filterbank features and H_enc."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Optional, Union
 
 import torch
@@ -21,6 +21,7 @@ class SeparationConfig:
 
     filterbank: str = "stft"
     """`stft` (trainable, starts as a Fourier transform) or `free` (random start, the paper's)."""
+    _: KW_ONLY
     num_filters: int = 512
     """N: filters of the free filterbank."""
     sampling_rate: int = 16000
