@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from ume.losses.arcface import SCALE, ArcFace, margin_at
+from ume.losses.arcface import SCALE, ArcFace, CentredArcFace, margin_at
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.2, 0.5])
@@ -42,3 +42,27 @@ def test_it_learns_classes() -> None:
         loss.backward()
         optimizer.step()
     assert (head.cosines(net(inputs)).argmax(dim=1) == speakers).all() and loss < 0.1
+
+
+def test_what_all_vectors_share_does_not_count() -> None:
+    torch.manual_seed(0)
+    plain, centred = ArcFace(3, 4), CentredArcFace(3, 4)
+    centred.load_state_dict(plain.state_dict(), strict=False)
+    shared = torch.tensor([50.0, -20.0, 7.0, 0.0])
+    for _ in range(400):
+        vectors, speakers = torch.randn(30, 4), torch.randint(3, (30,))
+        centred(shared + vectors, speakers, 0.1)
+    torch.testing.assert_close(centred.mean, shared, atol=0.2, rtol=0)
+    before = centred.eval().mean.clone()
+    loss = centred(before + vectors, speakers, 0.1)
+    torch.testing.assert_close(loss, plain(vectors, speakers, 0.1), atol=1e-4, rtol=1e-4)
+    centred(vectors, speakers, 0.1)
+    assert torch.equal(centred.mean, before)  # it does not learn where it is only asked
+
+
+def test_a_batch_that_is_not_finite_leaves_the_mean_as_it_is() -> None:
+    head = CentredArcFace(2, 2)
+    head(torch.tensor([[1.0, 3.0], [3.0, 5.0]]), torch.tensor([0, 1]), 0.0)
+    torch.testing.assert_close(head.mean, torch.tensor([2.0, 4.0]))
+    head(torch.tensor([[float("nan"), 3.0]]), torch.tensor([0]), 0.0)
+    torch.testing.assert_close(head.mean, torch.tensor([2.0, 4.0]))

@@ -13,7 +13,7 @@ from ume.nn.encoders import EncoderConfig
 from ume.nn.factors import FactorConfig
 from ume.nn.vit import ViTSize
 from ume.training.stages import STAGE_CLASSES
-from ume.training.stages.speakers import voices_alone
+from ume.training.stages.speakers import mean_of_frames, voices_alone
 from ume.training.stages.stage import Given, Stage, StageConfig
 
 
@@ -141,7 +141,7 @@ def test_without_words_factors_learn_the_rest(singles: Given) -> None:
 def test_speakers_learn_a_batch_whatever_the_margin(singles: Given) -> None:
     stage = stage_of("speakers", model())
     losses = learn(stage, singles._replace(progress=0.9), 60)
-    assert losses["arcface"] < 0.05 < losses["before"]
+    assert losses["arcface"] < 0.05 and losses["mean"] < 0.2 < losses["before"]
     plain, large = (stage.losses(kind, singles)["arcface"] for kind in ("all", "margin"))
     assert large > plain
 
@@ -184,12 +184,18 @@ def test_voices_of_conversations_are_told_by_the_frames_in_which_they_are_alone(
     data = given(collate([turns_of_two(0, 1), turns_of_two(3, 2), clip(1, 1, 0.8)]))
     stage = stage_of("speakers", model())
     losses = learn(stage, data, 120)
-    assert losses["arcface"] < 0.1 < losses["before"]
+    assert losses["arcface"] < 0.1 and losses["mean"] < 0.2 < losses["before"]
     mask = torch.ones(3, 75, dtype=torch.bool)
     clips, speakers, alone = voices_alone(data.batch.activity, mask, data.speakers >= 0)
     assert list(zip(clips.tolist(), speakers.tolist())) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
     assert alone.sum(dim=1).tolist() == [30, 30, 30, 30, 75]
     assert not alone[:4, 30:45].any() and alone[0, :30].all() and alone[1, 45:].all()
+
+
+def test_means_of_frames_are_of_those_frames() -> None:
+    latents = torch.arange(12.0).reshape(2, 3, 2)
+    frames = torch.tensor([[True, False, True], [False, True, False]])
+    assert mean_of_frames(latents, frames).tolist() == [[2.0, 3.0], [8.0, 9.0]]
 
 
 def test_who_is_hardly_ever_alone_is_not_told() -> None:
@@ -199,7 +205,8 @@ def test_who_is_hardly_ever_alone_is_not_told() -> None:
     lost = given(collate([together]))
     total, loss = stage("all", lost)
     total.backward()
-    assert float(loss.tasks["arcface"]) == 0 and torch.isfinite(total)
+    assert float(loss.tasks["arcface"]) == float(loss.tasks["mean"]) == 0
+    assert torch.isfinite(total)
     assert stage.figures(lost)["accuracy"].denominator == 0
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 SCALE = 32.0
+DECAY = 0.98
 
 
 class ArcFace(nn.Module):
@@ -39,6 +40,35 @@ class ArcFace(nn.Module):
         beyond = right < math.cos(math.pi - margin)
         wider = torch.where(beyond, right - margin * math.sin(margin), wider)
         return cross_entropy(SCALE * cosines.scatter(1, speakers[:, None], wider), speakers)
+
+
+class CentredArcFace(ArcFace):
+    """ArcFace of vectors that have much in common: each is seen from their running mean.
+
+    The mean is a buffer: where several processes train, DistributedDataParallel hands out that of
+    the first.
+    """
+
+    mean: Tensor
+    updates: Tensor
+
+    def __init__(self, num_speakers: int, width: int) -> None:
+        super().__init__(num_speakers, width)
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("updates", torch.zeros(()))
+
+    def forward(self, embeddings: Tensor, speakers: Tensor, margin: float) -> Tensor:
+        """See :class:`ArcFace`."""
+        if self.training:
+            self.learn(embeddings.detach().mean(dim=0))
+        return super().forward(embeddings - self.mean, speakers, margin)
+
+    @torch.no_grad()
+    def learn(self, mean: Tensor) -> None:
+        """Move towards the ``mean`` (width,) of a batch; at first it is that of all so far."""
+        if mean.isfinite().all():  # else the step is skipped
+            self.updates += 1
+            self.mean.lerp_(mean, max(1.0 / float(self.updates), 1 - DECAY))
 
 
 def margin_at(progress: float, final: float = 0.2) -> float:

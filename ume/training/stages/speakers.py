@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ume.activity import FRAME_SHIFT
-from ume.losses.arcface import ArcFace, margin_at
+from ume.losses.arcface import ArcFace, CentredArcFace, margin_at
 from ume.metrics.results import Average, Ratio
 from ume.models.echo import Echo
 from ume.nn.encoder import full_precision
@@ -20,20 +20,23 @@ SHORTEST = round(0.5 / FRAME_SHIFT)  # frames of a voice alone that say who it i
 class SpeakersStage(Stage):
     """ArcFace on the training speakers, each embedded by the frames in which nobody else speaks.
 
-    In conversations the encoder learns to keep a voice to its own frames: from clips of one speaker
-    it learns to spread it over all. Watched: for the first half of each dev clip, whether the
-    second half nearest to it, of all in the batch, is of the same speaker (%); each is heard by
-    itself.
+    Of the embeddings, and of the mean of the latents themselves in the same frames: a head learns
+    to find voices in an encoder that knows nothing of them, and the latents are to tell them apart
+    as they are. In conversations the encoder learns to keep a voice to its own frames: from clips
+    of one speaker it learns to spread it over all. Watched: for the first half of each dev clip,
+    whether the second half nearest to it, of all in the batch, is of the same speaker (%); each is
+    heard by itself.
     """
 
     trains = ("speaker",)
-    names = ("arcface",)
+    names = ("arcface", "mean")
 
     def __init__(
         self, echo: Echo, config: StageConfig, num_speakers: int, precision: torch.dtype
     ) -> None:
         super().__init__(echo, config, num_speakers, precision)
         self.aids["arcface"] = ArcFace(num_speakers, echo.config.embedding)
+        self.aids["mean"] = CentredArcFace(num_speakers, echo.encoder.width)
 
     def losses(self, kind: str, given: Given) -> Dict[str, Tensor]:
         """See :class:`Stage`."""
@@ -43,12 +46,17 @@ class SpeakersStage(Stage):
         else:
             margin = margin_at(given.progress, self.config.margin)
         clips, speakers, alone = voices_alone(given.batch.activity, mask, given.speakers >= 0)
-        embeddings = self.echo.embed(latents[clips], alone).float()
+        voices = {
+            "arcface": self.echo.embed(latents[clips], alone).float(),
+            "mean": mean_of_frames(latents[clips].float(), alone),
+        }
         if len(clips) == 0:  # windows in which nobody is alone for long enough
-            return {"arcface": embeddings.sum() * 0.0, **self.kept(latents, given, mask)}
-        with full_precision(given.batch.audio):
-            loss = self.aids["arcface"](embeddings, given.speakers[clips, speakers], margin)
-        return {"arcface": loss, **self.kept(latents, given, mask)}
+            losses = {name: vectors.sum() * 0.0 for name, vectors in voices.items()}
+        else:
+            who = given.speakers[clips, speakers]
+            with full_precision(given.batch.audio):
+                losses = {name: self.aids[name](each, who, margin) for name, each in voices.items()}
+        return {**losses, **self.kept(latents, given, mask)}
 
     def figures(self, given: Given) -> Dict[str, Ratio]:
         """See :class:`Stage`."""
@@ -69,6 +77,12 @@ class SpeakersStage(Stage):
         lens = torch.tensor([len(clip) for clip in clips], device=clips[0].device)
         latents, mask = self.echo.latents(pad_sequence([*clips], batch_first=True), lens)
         return self.echo.embed(latents, mask)
+
+
+def mean_of_frames(latents: Tensor, frames: Tensor) -> Tensor:
+    """Mean (N, D) of ``latents`` (N, F, D) over ``frames`` (N, F), which are some."""
+    weight = frames[..., None].to(latents)  # (N, F, 1)
+    return (latents * weight).sum(dim=1) / weight.sum(dim=1)
 
 
 def voices_alone(activity: Tensor, mask: Tensor, known: Tensor) -> Tuple[Tensor, Tensor, Tensor]:

@@ -27,9 +27,9 @@ class StageConfig:
     """Weights of the losses by name, 1 where none is given (redundancy: 0.05). Every loss but
     arcface (nats) and commitment is divided by what knowing nothing costs. jepa: prediction,
     redundancy; content: ctc; factors: continuous, product, residual (CTC of each reader), speaker,
-    back (the latents, made of both subspaces), commitment; speakers: arcface; slots: latent, null,
-    existence, activity, separation. Of all but jepa: anchor, the distance of the encoder's latents
-    to those it had before the stage."""
+    back (the latents, made of both subspaces), commitment; speakers: arcface, mean (ArcFace of
+    the latents' own mean); slots: latent, null, existence, activity, separation. Of all but jepa:
+    anchor, the distance of the encoder's latents to those it had before the stage."""
     targets: str = "batch"
     """jepa: over what the teacher's states are normalised, `batch` or `clip`; the latter takes out
     what stays the same in a clip, its speaker above all"""
