@@ -192,6 +192,17 @@ def test_voices_of_conversations_are_told_by_the_frames_in_which_they_are_alone(
     assert not alone[:4, 30:45].any() and alone[0, :30].all() and alone[1, 45:].all()
 
 
+def test_how_many_speak_is_told_by_frames() -> None:
+    data = given(collate([turns_of_two(0, 1), turns_of_two(3, 2), clip(1, 1, 0.8)]))
+    stage = stage_of("speakers", model(), arcface=0.0, mean=0.0, anchor=0.0)
+    losses = learn(stage, data, 120)
+    assert losses["count"] < 0.05 < losses["before"]
+    latents, mask = stage.echo.latents(data.batch.audio, data.batch.audio_lens)
+    found = stage.aids["count"](latents).argmax(dim=2)
+    right = (found == (data.batch.activity > 0).sum(dim=2))[mask]
+    assert right.float().mean() > 0.98
+
+
 def test_means_of_frames_are_of_those_frames() -> None:
     latents = torch.arange(12.0).reshape(2, 3, 2)
     frames = torch.tensor([[True, False, True], [False, True, False]])
@@ -215,9 +226,9 @@ def test_nobody_to_be_told_on_a_frozen_encoder_is_a_step_all_the_same() -> None:
     together.activity[8:67] = True
     echo = model()
     echo.encoder.requires_grad_(False)
-    total, _ = stage_of("speakers", echo)("all", given(collate([together])))
+    total, loss = stage_of("speakers", echo)("all", given(collate([together])))
     total.backward()
-    assert float(total) == 0
+    assert float(loss.tasks["arcface"]) == float(loss.tasks["mean"]) == 0
 
 
 @pytest.mark.skipif(not CPU_AUTOCAST, reason="torch 1.13 has no autocast for all of this on a CPU")

@@ -4,6 +4,7 @@ from typing import Dict, Sequence, Tuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from ume.activity import FRAME_SHIFT
@@ -11,6 +12,7 @@ from ume.losses.arcface import ArcFace, CentredArcFace, margin_at
 from ume.metrics.results import Average, Ratio
 from ume.models.echo import Echo
 from ume.nn.encoder import full_precision
+from ume.nn.linear import Linear
 from ume.training.stages.stage import Given, Stage, StageConfig
 
 LARGE_MARGIN = "margin"  # the kind of batches of fine-tuning
@@ -23,13 +25,14 @@ class SpeakersStage(Stage):
     Of the embeddings, and of the mean of the latents themselves in the same frames: a head learns
     to find voices in an encoder that knows nothing of them, and the latents are to tell them apart
     as they are. In conversations the encoder learns to keep a voice to its own frames: from clips
-    of one speaker it learns to spread it over all. Watched: for the first half of each dev clip,
+    of one speaker it learns to spread it over all. A linear layer on the latents says how many
+    speak in each frame, which the slots are to hear. Watched: for the first half of each dev clip,
     whether the second half nearest to it, of all in the batch, is of the same speaker (%); each is
     heard by itself.
     """
 
     trains = ("speaker",)
-    names = ("arcface", "mean")
+    names = ("arcface", "mean", "count")
 
     def __init__(
         self, echo: Echo, config: StageConfig, num_speakers: int, precision: torch.dtype
@@ -37,6 +40,8 @@ class SpeakersStage(Stage):
         super().__init__(echo, config, num_speakers, precision)
         self.aids["arcface"] = ArcFace(num_speakers, echo.config.embedding)
         self.aids["mean"] = CentredArcFace(num_speakers, echo.encoder.width)
+        self.most = echo.config.slots.num_slots
+        self.aids["count"] = Linear(echo.encoder.width, 1 + self.most)
 
     def losses(self, kind: str, given: Given) -> Dict[str, Tensor]:
         """See :class:`Stage`."""
@@ -56,6 +61,8 @@ class SpeakersStage(Stage):
             who = given.speakers[clips, speakers]
             with full_precision(given.batch.audio):
                 losses = {name: self.aids[name](each, who, margin) for name, each in voices.items()}
+        together = (given.batch.activity > 0).sum(dim=2).clamp(max=self.most)  # (B, F)
+        losses["count"] = cross_entropy(self.aids["count"](latents).float()[mask], together[mask])
         return {**losses, **self.kept(latents, given, mask)}
 
     def figures(self, given: Given) -> Dict[str, Ratio]:

@@ -16,7 +16,7 @@ from ume.metrics.results import Ratio
 from ume.models.echo import Echo
 from ume.training.validation import Tokens
 
-WEIGHTS = {"redundancy": 0.05}  # with 0.5 nothing is predicted any more
+WEIGHTS = {"redundancy": 0.05, "count": 5.0}  # redundancy 0.5: nothing is predicted any more
 
 
 @dataclass
@@ -24,12 +24,13 @@ class StageConfig:
     """What the stages minimise."""
 
     weights: Dict[str, float] = field(default_factory=dict)
-    """Weights of the losses by name, 1 where none is given (redundancy: 0.05). Every loss but
-    arcface (nats) and commitment is divided by what knowing nothing costs. jepa: prediction,
-    redundancy; content: ctc; factors: continuous, product, residual (CTC of each reader), speaker,
-    back (the latents, made of both subspaces), commitment; speakers: arcface, mean (ArcFace of
-    the latents' own mean); slots: latent, null, existence, activity, separation. Of all but jepa:
-    anchor, the distance of the encoder's latents to those it had before the stage."""
+    """Weights of the losses by name, 1 where none is given (redundancy: 0.05, count: 5). Every
+    loss but arcface, mean, count (all in nats) and commitment is divided by what knowing nothing
+    costs. jepa: prediction, redundancy; content: ctc; factors: continuous, product, residual (CTC
+    of each reader), speaker, back (the latents, made of both subspaces), commitment; speakers:
+    arcface, mean (ArcFace of the latents' own mean), count (how many speak in a frame); slots:
+    latent, null, existence, activity, separation. Of all but jepa: anchor, the distance of the
+    encoder's latents to those it had before the stage."""
     targets: str = "batch"
     """jepa: over what the teacher's states are normalised, `batch` or `clip`; the latter takes out
     what stays the same in a clip, its speaker above all"""
