@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ume.errors import UmeError
 from ume.nn.encoders import EncoderConfig, build_encoder
@@ -87,3 +88,34 @@ def test_a_clip_shorter_than_a_frame_has_one(saved):
 def test_what_is_no_model_is_named(tmp_path):
     with pytest.raises(UmeError, match="encoder.self_supervised.source .*nothing here"):
         encoder_of(str(tmp_path / "nothing here"))
+
+
+def test_weights_that_are_not_all_there_are_refused(saved):
+    _, folder = saved
+    path = f"{folder}/model.safetensors"
+    state = load_file(path)
+    state.pop("masked_spec_embed", None)
+    save_file(state, path, {"format": "pt"})
+    encoder_of(folder)
+    for name in [name for name in state if ".layers.1." in name]:
+        del state[name]
+    save_file(state, path, {"format": "pt"})
+    with pytest.raises(UmeError, match=r"lacks encoder\.layers\.1\..* and \d+ more"):
+        encoder_of(folder)
+
+
+def test_names_of_older_releases_are_understood(saved):
+    model, folder = saved
+    path = f"{folder}/model.safetensors"
+    before = load_file(path)
+    old = {
+        name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): value
+        for name, value in before.items()
+    }
+    assert old.keys() != before.keys()
+    save_file(old, path, {"format": "pt"})
+    state = encoder_of(folder).model.state_dict()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(state[name], value, rtol=0, atol=0)
