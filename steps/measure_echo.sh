@@ -26,6 +26,6 @@ options=(--model "$exp" --data "$data" --mixtures "$mix" --part "$part" --output
 read -ra launcher <<<"$cmd"
 
 ume stage --dir "$exp" --name measure --force "$force" --made-by "steps/train_echo.sh" \
-  --input "$exp/model.safetensors" "$data/about.json" "$data"/*.jsonl.gz "$mix/cuts_dev_part.jsonl.gz" \
-  "$mix/cuts_${part}_part.jsonl.gz" ${alignment:+"$alignment"} --output "$measures" -- \
+  --input "$exp/model.safetensors" "$data/about.json" "$data"/*.jsonl.gz "$mix/cuts_train_part.jsonl.gz" \
+  "$mix/cuts_dev_part.jsonl.gz" "$mix/cuts_${part}_part.jsonl.gz" ${alignment:+"$alignment"} --output "$measures" -- \
   "${launcher[@]}" "$exp/log/measure.log" ume measure-echo "${options[@]}"

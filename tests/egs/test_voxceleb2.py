@@ -140,7 +140,8 @@ def test_all_stages_one_comparison_and_one_table(
     for name in (
         "rank", "speaker probe, halves", "content probe", "token error rate, content",
         "token error rate, residual, 2", "factorisation gap, speaker subspace",
-        "identification, halves", "routing accuracy", "PIT separation accuracy",
+        "identification, halves", "overlap probe", "speaker probe, pieces", "routing accuracy",
+        "PIT separation accuracy",
         "latent SI-SDR", "predicted K", "DER of slots", "SI-SDRi of voices",
     ):  # fmt: skip
         assert f"| {name} |" in text, name

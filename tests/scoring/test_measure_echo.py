@@ -34,6 +34,13 @@ from ume.scoring.measure_slots import (
     slot_measures,
 )
 from ume.scoring.measure_utterances import Utterances, chosen_from, gap
+from ume.scoring.measure_windows import (
+    Windows,
+    fit_overlap,
+    in_order,
+    piece_pairs,
+    window_measures,
+)
 from ume.scoring.probes import (
     Drawn,
     draw_halves,
@@ -233,6 +240,63 @@ def test_voices_are_scored_in_the_best_order_and_who_is_missing_is_answered_by_t
     assert improvements(silence[:0], sources, mixture).abs().max() < 1e-6
 
 
+class Hears:
+    """An Echo whose latents are the sources' activity, one dimension a voice, and noise."""
+
+    def __init__(self, batch, noise: float) -> None:
+        self.batch, self.noise = batch, noise
+
+    def latents(self, audio, audio_lens):
+        voices = self.batch.activity.float()
+        mask = torch.ones(voices.shape[:2], dtype=torch.bool)
+        return voices + self.noise * torch.randn_like(voices), mask
+
+
+def turns(k: int, seconds: int = 6) -> Example:
+    """Two voices in turns of a second, the last second of both."""
+    active = np.zeros((50 * seconds, 2), dtype=bool)
+    active[np.arange(50 * seconds), np.arange(50 * seconds) // 50 % 2] = True
+    active[-50:] = True
+    sources = np.zeros((2, 16000 * seconds), dtype=np.float32)
+    return Example(str(k), sources.sum(0), sources, active, [None, None], [f"{k}-0", f"{k}-1"])
+
+
+@pytest.mark.parametrize("noise, low, high", [(0.01, 99.9, 100), (1e4, 40, 60)])
+def test_windows_tell_overlap_and_voices_where_latents_do(noise, low, high) -> None:
+    torch.manual_seed(0)
+    batch = collate([turns(k) for k in range(6)], 2)
+    echo = Hears(batch, noise)
+    layer = fit_overlap(echo, [batch])  # type: ignore[arg-type]
+    seeds = [Windows(echo, layer, torch.full((2,), 0.5)) for _ in range(2)]  # type: ignore[arg-type]
+    for seed in seeds:
+        seed.add(batch)
+    overlap, pieces = window_measures(seeds, 6.0)
+    for measure in (overlap, pieces):
+        assert low <= measure.value <= high and measure.chance == 50
+        assert measure.num_speakers == 12 and measure.low <= measure.value <= measure.high
+        assert set(measure.sums) == {f"{k}-0+{k}-1" for k in range(6)}
+    assert overlap.count == 6 * 50 * 250
+    # pieces of one who speaks alone: six of the first, four of the second
+    assert pieces.count == 6 * (15 + 6) * (6 * 4)
+
+
+def test_pairs_in_order_are_an_area_under_the_curve() -> None:
+    assert in_order(torch.tensor([3.0, 1.0]), torch.tensor([1.0, 0.0, 2.0])) == (4.5, 6)
+    assert in_order(torch.tensor([]), torch.tensor([1.0])) == (0.0, 0)
+
+
+def test_pieces_are_of_one_voice_alone() -> None:
+    active = torch.zeros(110, 2, dtype=torch.bool)
+    active[:50, 0] = active[60:100, 1] = True  # the third piece begins with nobody
+    active[40, 1] = True  # the second piece has both
+    active[75:100, 0] = True
+    assert piece_pairs(torch.randn(110, 4), active)[0].numel() == 0
+    active[75:100, 0] = False
+    alike, same = piece_pairs(torch.ones(110, 4), active)
+    assert alike.tolist() == pytest.approx([1.0]) and same.tolist() == [False]
+    assert piece_pairs(torch.randn(20, 4), active[:20])[1].numel() == 0
+
+
 def test_halves_are_heard_apart() -> None:
     """A model that marks all frames of what it hears with one random vector tells nobody."""
 
@@ -287,8 +351,8 @@ def save_echo(folder: Path, data: Path, num_slots: int) -> Path:
 def test_everything_is_measured_and_put_into_one_table(data, model, tmp_path) -> None:
     mix, alignment = tmp_path / "mix", tmp_path / "alignment.json"
     simulate_conversations(ConversationsConfig(
-        data=str(data), output=str(mix), mixtures="dev=4 test=4", num_speakers="1,2", duration=3.0,
-        turn=1.0, overlap_share=1.0,
+        data=str(data), output=str(mix), mixtures="train=4 dev=4 test=4", num_speakers="1,2",
+        duration=3.0, turn=1.0, overlap_share=1.0,
     ))  # fmt: skip
     align_tokens.main(align_tokens.Config(str(model), str(data), "train", str(alignment)))
     spoken = read_json(alignment)

@@ -19,9 +19,11 @@ from ume.mixing.folder import manifest
 from ume.models.files import load_echo
 from ume.scoring.measure_slots import Conversations, choose_existence, slot_measures
 from ume.scoring.measure_utterances import Utterances
+from ume.scoring.measure_windows import Windows, fit_overlap, window_measures
 from ume.training.data import check_speakers
 
 BATCH = 8  # windows that are heard at once
+FITTED = 120  # mixtures of part train that the overlap probe is fitted to
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Config:
     data: str
     """Data folder, for what is measured on utterances; its mean is that of latents."""
     mixtures: Optional[str] = None
-    """Mixture folder, for what is measured on slots; its cuts of `mode`."""
+    """Mixture folder, for what is measured on windows and on slots; its cuts of `mode`."""
     part: str = "test"
     """Part of both; from which existence on a slot is live is chosen on the mixtures' part dev."""
     mode: str = "part"
@@ -71,16 +73,21 @@ def main(config: Config) -> None:
     for batch in tqdm(batches, desc="utterances", mininterval=5):
         heard.add(batch)
     measures = heard.measures()
-    if routes:
-        known = (windows(config, "dev", number, seed) for seed in range(config.seeds))
-        threshold = choose_existence(echo, chain.from_iterable(known))
-        seeds = []
+    if config.mixtures is not None:
+        layer = fit_overlap(echo, windows(config, "train", number, 0, FITTED))
+        latents = [Windows(echo, layer, heard.centre()) for _ in range(config.seeds)]
+        slots: List[Conversations] = []
+        if routes:
+            known = (windows(config, "dev", number, seed) for seed in range(config.seeds))
+            threshold = choose_existence(echo, chain.from_iterable(known))
+            slots = [Conversations(echo, tokenizer, heard.centre(), threshold) for _ in latents]
         for seed in range(config.seeds):
-            found = Conversations(echo, tokenizer, heard.centre(), threshold)
             for batch in windows(config, config.part, number, seed):
-                found.add(batch)
-            seeds.append(found)
-        measures += slot_measures(seeds, config.window)
+                latents[seed].add(batch)
+                if routes:
+                    slots[seed].add(batch)
+        measures += window_measures(latents, config.window)
+        measures += slot_measures(slots, config.window) if routes else []
     write_json(Path(config.output), {
         "model": config.model,
         "model_sha256": sha256(Path(config.model) / "model.safetensors"),
@@ -93,9 +100,11 @@ def main(config: Config) -> None:
     })  # fmt: skip
 
 
-def windows(config: Config, part: str, num_speakers: int, seed: int) -> Iterator[MixtureBatch]:
-    """A window of every mixture of ``part``, where ``seed`` says."""
-    mixtures = mixtures_of(config, part)
+def windows(
+    config: Config, part: str, num_speakers: int, seed: int, most: Optional[int] = None
+) -> Iterator[MixtureBatch]:
+    """A window of every mixture of ``part``, or of the first ``most``, where ``seed`` says."""
+    mixtures = mixtures_of(config, part)[:most]
     dataset = MixtureDataset(mixtures, config.window, seed)
     dataset.num_speakers = num_speakers
     indices = range(len(mixtures))
