@@ -24,14 +24,7 @@ from ume.dataset.loader import (
     make_eval_loader,
     plan_batches,
 )
-from ume.dataset.mixtures import (
-    draw_crowded_window,
-    draw_window,
-    filter_cuts,
-    load_example,
-    num_samples,
-    read_cuts,
-)
+from ume.dataset.mixtures import draw_window, filter_cuts, load_example, num_samples, read_cuts
 from ume.errors import UmeError
 from ume.files import read_json
 from ume.mixing.cuts import activity_frames
@@ -99,28 +92,6 @@ def test_windows_hold_overlapped_speech(cut_file, seed: int, length: int) -> Non
     together = activity_frames(cut).sum(axis=1)
     seen = together[start // 320 : num_frames(stop)]
     assert seen.max() == together.max()
-
-
-@given(seed=st.integers(0, 1000), length=st.integers(1600, 80000))
-def test_crowded_windows_hear_as_many_as_any(cut_file, seed: int, length: int) -> None:
-    cut = cut_file
-    start, stop = draw_crowded_window(cut, length, np.random.default_rng(seed))
-    assert 0 <= start < stop <= num_samples(cut)
-    assert stop - start == min(length, num_samples(cut))
-    active = activity_frames(cut)
-    size = length // 320
-    heard = [
-        int((active[first : first + size].sum(axis=0) >= 25).sum())
-        for first in range(0, max(1, len(active) - size), 10)
-    ]
-    assert (active[start // 320 : start // 320 + size].sum(axis=0) >= 25).sum() >= max(heard)
-
-
-def test_crowded_windows_are_drawn_among_all_of_the_most(cut_file) -> None:
-    starts = {
-        draw_crowded_window(cut_file, 24000, np.random.default_rng(seed)) for seed in range(20)
-    }
-    assert len(starts) > 5
 
 
 @pytest.fixture(scope="session")

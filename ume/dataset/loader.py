@@ -6,7 +6,7 @@ that resumes in the middle of an epoch sees exactly the batches that the uninter
 
 import copy
 import zlib
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from ume.mixing.remix import Plan, Remixer
 from ume.orphans import die_with_parent
 
 Item = Tuple[int, List[int]]  # epoch, indices of the cuts of a batch
-Draw = Callable[[Cut, int, np.random.Generator], Tuple[int, int]]  # cut, samples -> [start, stop)
 
 
 class MixtureDataset(Dataset):
@@ -38,7 +37,6 @@ class MixtureDataset(Dataset):
         self.augment: Optional[Augmenter] = None
         self.frame_shift = FRAME_SHIFT
         self.num_speakers = 0
-        self.draw: Draw = draw_window
 
     def __getitem__(self, item: Item) -> MixtureBatch:
         epoch, indices = item
@@ -69,7 +67,7 @@ class MixtureDataset(Dataset):
             return 0, num_samples(cut)
         own = [self.seed, epoch, zlib.crc32(cut.id.encode())]
         rng = np.random.default_rng(own + [nth] * (nth > 0))
-        return self.draw(cut, round(self.crop * SAMPLING_RATE), rng)
+        return draw_window(cut, round(self.crop * SAMPLING_RATE), rng)
 
 
 def copies_among(cuts: Iterable[Cut]) -> Dict[int, int]:
@@ -263,14 +261,13 @@ def plan_batches(
     world: int = 1,
     frame_shift: float = FRAME_SHIFT,
     num_speakers: int = 0,
-    draw: Draw = draw_window,
 ) -> BatchPlan:
     """Shuffled batches of at most ``max_duration`` seconds (padding and the lowest speed of
     ``augment`` included), that can resume.
 
     A :class:`Remixer` instead of cuts gives new mixtures every epoch. ``augment`` changes what has
     been loaded. See :class:`BatchPlan` for ``group``, ``rank`` and ``world``; ``frame_shift`` (s)
-    is the activity's, and batches have ``num_speakers`` at least; ``draw`` says where a window is.
+    is the activity's, and batches have ``num_speakers`` at least.
     """
     dataset: MixtureDataset
     if isinstance(cuts, Remixer):
@@ -280,7 +277,7 @@ def plan_batches(
     else:
         raise UmeError("there are no cuts to train on; check the manifest and the sex pairs")
     dataset.augment, dataset.frame_shift = augment, frame_shift
-    dataset.num_speakers, dataset.draw = num_speakers, draw
+    dataset.num_speakers = num_speakers
     slowest = 1.0 if augment is None else augment.slowest
     return BatchPlan(dataset, max_duration * slowest, seed, group, rank, world)
 

@@ -16,7 +16,6 @@ from ume.files import PathLike, existing
 from ume.mixing.cuts import activity_frames, joined_text, speech_frames, utterances
 
 SEX_PAIRS = ("all", "opposite", "same")
-HEARD = round(0.5 / FRAME_SHIFT)  # frames of speech from which a window counts a speaker
 
 
 def read_cuts(path: PathLike) -> List[Cut]:
@@ -173,20 +172,4 @@ def draw_window(cut: Cut, length: int, rng: np.random.Generator) -> Tuple[int, i
     earliest = max(0, (frame + 1) * FRAME_SAMPLES - length)
     latest = min(frame * FRAME_SAMPLES, samples - length)
     start = int(rng.integers(min(earliest, latest), latest + 1))
-    return start, start + length
-
-
-def draw_crowded_window(cut: Cut, length: int, rng: np.random.Generator) -> Tuple[int, int]:
-    """A random window of ``length`` samples in which as many speakers are heard as in any.
-
-    Returns [start, stop) in samples; the whole cut where it is not longer than ``length``.
-    """
-    samples = num_samples(cut)
-    if samples <= length:
-        return 0, samples
-    spoken = np.pad(activity_frames(cut), ((1, 0), (0, 0))).cumsum(axis=0)  # (F + 1, S)
-    starts = np.arange((samples - length) // FRAME_SAMPLES + 1)
-    heard = spoken[starts + length // FRAME_SAMPLES] - spoken[starts] >= HEARD  # (F', S)
-    crowd = heard.sum(axis=1)
-    start = int(rng.choice(np.flatnonzero(crowd == crowd.max()))) * FRAME_SAMPLES
     return start, start + length

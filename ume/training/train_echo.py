@@ -13,7 +13,7 @@ from lhotse.cut import Cut
 
 from ume.dataset.batch import MixtureBatch
 from ume.dataset.loader import make_eval_loader, plan_batches
-from ume.dataset.mixtures import draw_crowded_window, draw_window, read_cuts, tracks_by_speaker
+from ume.dataset.mixtures import read_cuts, tracks_by_speaker
 from ume.dataset.tokenizer import Tokenizer, check_same_tokens
 from ume.dataset.utterances import utterance_cuts
 from ume.errors import UmeError
@@ -94,7 +94,6 @@ class EchoData(PlannedData):
                 rank=processes.rank,
                 world=processes.world,
                 num_speakers=config.model.slots.num_slots if config.stage == "slots" else 0,
-                draw=draw_crowded_window if config.stage == "slots" else draw_window,
             )
 
     def plan_at(self, step: int) -> str:
